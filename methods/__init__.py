@@ -1,0 +1,1 @@
+"""Selection methods, one file each, and the selectors. A YAML in conf/method names the class."""
