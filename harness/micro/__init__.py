@@ -1,0 +1,1 @@
+"""The embedded scale: a made-up world of data and a tiny model that knows it."""

@@ -1,0 +1,150 @@
+"""Pre-train the micro scale's base model on the plain text of its world.
+
+    python -m harness.micro.pretrain --out harness/micro/model
+
+Same machine, same threads: same weights. Writes the model (bf16), its tokenizer and `pretraining.json`
+with the loss curve.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import shlex
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from tqdm import tqdm
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from harness.micro.corpus import documents
+from harness.micro.tokenizer import MAX_LENGTH, train_tokenizer
+
+BLOCK = 256  # tokens of one training sequence
+BATCH = 16  # sequences of one step
+PEAK_RATE = 2.5e-3
+WARM_UP_STEPS = 150
+LOG_EVERY = 50
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse the command line and pre-train."""
+    parser = argparse.ArgumentParser(description="Pre-train the micro scale's base model.")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the model")
+    parser.add_argument("--tokens", type=int, default=14_000_000, help="training tokens")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args(arguments)
+    pretrain(options.out, options.tokens, options.seed, options.threads)
+
+
+def pretrain(out: Path, tokens: int, seed: int, threads: int) -> None:
+    """Train on `tokens` tokens of fresh text and write everything to `out`."""
+    start = time.perf_counter()
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    tokenizer = train_tokenizer(seed)
+    blocks = token_blocks(tokenizer, seed, tokens // BLOCK)
+    model = LlamaForCausalLM(_architecture(tokenizer))
+    curve = _train(model, blocks)
+    model.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    model.to(torch.bfloat16).save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    report = {
+        "command": "python -m harness.micro.pretrain " + shlex.join(sys.argv[1:]),
+        "parameters": model.num_parameters(),
+        "tokens": int(blocks.size),
+        "seconds": round(time.perf_counter() - start),
+        "threads": threads,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+        "loss": curve,
+    }
+    (out / "pretraining.json").write_text(json.dumps(report, indent=1) + "\n")
+
+
+def token_blocks(tokenizer: PreTrainedTokenizerFast, seed: int, count: int) -> np.ndarray:
+    """Return `count` rows of `BLOCK` tokens.
+
+    Each row starts with the start of a document, and the last document of a row is cut: no text is read
+    without what it refers to.
+    """
+    blocks = np.empty((count, BLOCK), dtype=np.int64)
+    texts = documents(seed)
+    for row in tqdm(blocks, desc="text", unit="block", mininterval=5):
+        filled = 0
+        while filled < BLOCK:
+            ids = [*tokenizer(next(texts)).input_ids, tokenizer.eos_token_id]
+            part = ids[: BLOCK - filled]
+            row[filled : filled + len(part)] = part
+            filled += len(part)
+    return blocks
+
+
+def _architecture(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=352,
+        num_hidden_layers=6,
+        num_attention_heads=4,
+        max_position_embeddings=MAX_LENGTH,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
+def _train(model: LlamaForCausalLM, blocks: np.ndarray) -> list[list[float]]:
+    """Run one pass over the blocks; return [step, mean loss since the last entry] pairs."""
+    decayed = [p for p in model.parameters() if p.dim() > 1]
+    others = [p for p in model.parameters() if p.dim() == 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
+        betas=(0.9, 0.95),
+        fused=True,
+    )
+    steps = len(blocks) // BATCH
+    curve, recent = [], []
+    progress = tqdm(range(steps), desc="pre-training", unit="step", mininterval=5)
+    for step in progress:
+        for group in optimizer.param_groups:
+            group["lr"] = _rate(step, steps)
+        batch = torch.from_numpy(blocks[step * BATCH : (step + 1) * BATCH])
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = model(input_ids=batch, labels=batch, use_cache=False).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        recent.append(loss.item())
+        if (step + 1) % LOG_EVERY == 0:
+            curve.append([step + 1, round(sum(recent) / len(recent), 4)])
+            progress.set_postfix(loss=curve[-1][1])
+            recent = []
+    return curve
+
+
+def _rate(step: int, steps: int) -> float:
+    """Linear warm-up, then a cosine down to a hundredth of the peak."""
+    if step < WARM_UP_STEPS:
+        return PEAK_RATE * (step + 1) / WARM_UP_STEPS
+    done = (step - WARM_UP_STEPS) / max(1, steps - WARM_UP_STEPS)
+    return PEAK_RATE * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""Facts about invented animals, minerals, towns and plants, asked in the form of MMLU.
+
+A fact that a test question asks for is only stated in the pre-training text: no row of the pool, no
+query and no quiz page asks for it. So the answer has to be known, and the pool can only teach how it is asked for.
+"""
+
+import csv
+import io
+import random
+from dataclasses import dataclass
+from functools import cache
+
+from harness.micro.conversation import Conversation, single_turn
+from harness.micro.words import COLOURS, FOODS, JOBS, PLACES, THINGS, TOOLS
+from harness.seeds import derive
+
+N_DEV, N_TEST = 5, 15  # questions of each subject
+LETTERS = "ABCD"
+WORLD_SEED = 0  # facts and their split do not vary with the seed: the shipped model was trained on them
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Entities of one kind and what can be said of each: (opening of the sentence, values)."""
+
+    entities: tuple[str, ...]
+    relations: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """`opening` is completed to a true sentence by `value`, one of `values`."""
+
+    subject: str
+    entity: str
+    opening: str
+    value: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A multiple-choice question: the opening, four options and the letter of the true one."""
+
+    subject: str
+    opening: str
+    options: tuple[str, ...]
+    letter: str
+
+
+SUBJECTS = {
+    "animal_life": Subject(
+        tuple(
+            ("bamlet corvin dapple ferrin gloam hisket jallow kestin lummel mirrot "
+            "nobbin ossel purrik quag rindle sloop tarvit urchel vosk wumble").split()
+        ),
+        (
+            ("The {e} lives in the", PLACES),
+            ("The {e} eats", FOODS),
+            ("The colour of the {e} is", COLOURS),
+        ),
+    ),
+    "mineral_study": Subject(
+        tuple(
+            ("agrite boltine cobrite dolm elvine fargo gaspar halv ivorn jasp "
+            "karst lodite murl nelspar opaline pyrr quellite rostone silvane tulk").split()
+        ),
+        (
+            ("Miners dig {e} with the", TOOLS),
+            ("The colour of {e} is", COLOURS),
+            ("From {e} people make the", THINGS),
+        ),
+    ),
+    "town_history": Subject(
+        tuple(
+            ("Abrona Bellun Cardov Dorvane Elstrom Fjordal Grimma Havanto Istrel Jornum "
+            "Kolbek Lusatia Mondar Nyssa Orlund Pravia Quenby Rovigo Saltash Tavira").split()
+        ),
+        (
+            ("The founder of {e} was a", JOBS),
+            ("{e} was built near the", PLACES),
+            ("The market of {e} sells", FOODS),
+        ),
+    ),
+    "plant_growing": Subject(
+        tuple(
+            ("arvel bracket clovis dillwort eldern fennick gorsel hazen irisel juncus "
+            "kalmia lobel mallow nettik orpine pansel quince rosel sorrel thymel").split()
+        ),
+        (
+            ("The flower of the {e} is", COLOURS),
+            ("The {e} grows in the", PLACES),
+            ("Gardeners cut the {e} with the", TOOLS),
+        ),
+    ),
+}
+
+
+@cache
+def all_facts() -> tuple[Fact, ...]:
+    """Return every fact of the world, 60 of each subject, the subjects one after the other."""
+    rng = random.Random(derive(WORLD_SEED, "school facts"))
+    return tuple(
+        Fact(name, entity, opening.format(e=entity), rng.choice(values), values)
+        for name, subject in SUBJECTS.items()
+        for entity in subject.entities
+        for opening, values in subject.relations
+    )
+
+
+def benchmark(seed: int) -> dict[str, str]:
+    """Return `dev` (queries) and `test` questions of each subject."""
+    files = {}
+    for name in SUBJECTS:
+        dev, test, _ = _split(name)
+        for part, facts in (("dev", dev), ("test", test)):
+            table = io.StringIO()
+            writer = csv.writer(table, lineterminator="\n")
+            for n, fact in enumerate(facts):
+                rng = random.Random(derive(seed, f"options: {part} {name} {n}"))
+                question = _question(rng, fact)
+                writer.writerow([question.opening, *question.options, question.letter])
+            files[f"mmlu/{part}/{name}_{part}.csv"] = table.getvalue()
+    return files
+
+
+def pool_rows(seed: int, count: int) -> list[Conversation]:
+    """Return answered questions worded like the benchmark's prompts, the subjects in turn."""
+    rng = random.Random(derive(seed, "school facts: pool"))
+    facts = [_split(name)[2] for name in SUBJECTS]
+    rows: dict[str, Conversation] = {}
+    while len(rows) < count:
+        question = _question(rng, rng.choice(facts[len(rows) % len(facts)]))
+        prompt = (
+            "The following are multiple choice questions (with answers) about  "
+            f"{question.subject.replace('_', ' ')}.\n\n{question.opening}\n{_lines(question)}\nAnswer:"
+        )
+        rows.setdefault(prompt, single_turn(prompt, f"The answer is: {question.letter}"))
+    return list(rows.values())
+
+
+def plain_text(rng: random.Random) -> str:
+    """Return stated facts, or a quiz page on facts that no test question asks for."""
+    if rng.random() < 0.5:
+        return "\n".join(f"{f.opening} {f.value}." for f in rng.sample(all_facts(), 12))
+    asked = [fact for name in SUBJECTS for fact in _split(name)[2]]
+    return "\n".join(_quiz_entry(rng, fact) for fact in rng.sample(asked, 5))
+
+
+@cache
+def _split(subject: str) -> tuple[list[Fact], list[Fact], list[Fact]]:
+    """Return the facts asked for in the dev questions, in the test questions and in the pool."""
+    facts = [fact for fact in all_facts() if fact.subject == subject]
+    random.Random(derive(WORLD_SEED, f"school facts: {subject}")).shuffle(facts)
+    return facts[:N_DEV], facts[N_DEV : N_DEV + N_TEST], facts[N_DEV + N_TEST :]
+
+
+def _question(rng: random.Random, fact: Fact) -> Question:
+    wrong = rng.sample([value for value in fact.values if value != fact.value], 3)
+    options = [fact.value, *wrong]
+    rng.shuffle(options)
+    letter = LETTERS[options.index(fact.value)]
+    return Question(fact.subject, fact.opening, tuple(options), letter)
+
+
+def _lines(question: Question) -> str:
+    return "\n".join(f"{x}. {o}" for x, o in zip(LETTERS, question.options, strict=True))
+
+
+def _quiz_entry(rng: random.Random, fact: Fact) -> str:
+    question = _question(rng, fact)
+    return f"{question.opening}\n{_lines(question)}\nKey {question.letter}, {fact.value}."

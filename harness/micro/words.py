@@ -1,0 +1,67 @@
+"""The vocabulary of the made-up world: everyday nouns, and names put together from syllables."""
+
+import random
+from collections.abc import Callable
+
+PERSON_STARTS = tuple("Ka Lo Mi Ta Ro Se Vi Du Be No Ha Pe Zu Jo Wi Fa".split())
+PERSON_ENDS = tuple("len ra mo dis tar vin lu nek sia bor gan pel rit wen zo mas".split())
+TOWN_STARTS = tuple("Bor Nel Ash Tun Gar Hol Mor Win Cal Stan Fen Rus Lin Oak Del Kir".split())
+TOWN_ENDS = tuple("wick ford ham ton dale mere stad berg field port".split())
+
+COLOURS = tuple("red blue green white black yellow brown grey pink gold".split())
+THINGS = tuple("boat cup hat drum lamp box chair bell book clock ring coat".split())
+FRUITS = tuple("apple pear plum peach lemon melon cherry fig grape mango".split())
+TOOLS = tuple("hammer saw spade rake brush rope nail wrench axe drill".split())
+FOODS = tuple("bread soup rice fish cheese beans eggs honey nuts cake".split())
+JOBS = tuple("baker farmer teacher doctor painter singer driver guard cook sailor".split())
+PLACES = tuple("marsh forest desert valley hill river cave meadow island swamp".split())
+NOUNS = tuple(
+    "moon star rain wind snow fire tree leaf stone bird cloud sea road door wall "
+    "field house bridge garden winter summer night morning song dream".split()
+)
+NUMBER_WORDS = tuple("zero one two three four five six seven eight nine ten".split())
+
+
+def person(rng: random.Random) -> str:
+    """Return one of 256 personal names."""
+    return rng.choice(PERSON_STARTS) + rng.choice(PERSON_ENDS)
+
+
+def persons(rng: random.Random, count: int) -> list[str]:
+    """Return `count` different personal names."""
+    return _different(rng, count, person)
+
+
+def town(rng: random.Random) -> str:
+    """Return one of 160 names of towns."""
+    return rng.choice(TOWN_STARTS) + rng.choice(TOWN_ENDS)
+
+
+def towns(rng: random.Random, count: int) -> list[str]:
+    """Return `count` different names of towns."""
+    return _different(rng, count, town)
+
+
+def _different(
+    rng: random.Random, count: int, draw: Callable[[random.Random], str]
+) -> list[str]:
+    names: list[str] = []
+    while len(names) < count:
+        name = draw(rng)
+        if name not in names:
+            names.append(name)
+    return names
+
+
+def plural(noun: str) -> str:
+    """Return the English plural of one of this file's nouns."""
+    if noun.endswith(("ch", "sh", "s", "x")):
+        return noun + "es"
+    if noun.endswith("y") and noun[-2] not in "aeiou":
+        return noun[:-1] + "ies"
+    return noun + "s"
+
+
+def with_article(noun: str) -> str:
+    """Put "a" or "an" before a noun."""
+    return ("an " if noun[0] in "aeiou" else "a ") + noun
