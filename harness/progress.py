@@ -1,0 +1,47 @@
+"""Progress of long work: rows and tokens a second, and the time left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+
+def interactive() -> bool:
+    """Whether somebody is watching: progress bars go to a terminal only, logs stay readable."""
+    return sys.stderr.isatty()
+
+
+class RowProgress:
+    """A bar over rows that also shows tokens/s. Rows found in the store count as done at once."""
+
+    def __init__(self, what: str, rows: int, *, show: bool) -> None:
+        self._bar = tqdm(
+            total=rows, unit="row", desc=what, disable=not show, leave=False, dynamic_ncols=True
+        )
+        self._tokens = 0
+        self._start = time.perf_counter()
+
+    def update(self, rows: int, tokens: int) -> None:
+        """Count a finished batch."""
+        self._tokens += tokens
+        rate = self._tokens / max(time.perf_counter() - self._start, 1e-9)
+        self._bar.set_postfix_str(f"{rate:,.0f} tokens/s", refresh=False)
+        self._bar.update(rows)
+
+    def skip(self, rows: int) -> None:
+        """Count rows that needed no work."""
+        self._bar.update(rows)
+
+    def __enter__(self) -> RowProgress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.close()

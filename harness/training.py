@@ -1,0 +1,289 @@
+"""Fine-tuning: transformers' Trainer on rows that we tokenised and masked ourselves.
+
+The loss counts assistant tokens only, the end token among them. Rows of which the answer was cut
+away teach nothing: they are left out, counted and reported. A killed training goes on from its last
+checkpoint. FSDP, DeepSpeed and trackers come with the Trainer (``recipe.trainer``).
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from harness.chat import Chat, Encoded, Message
+from harness.component import Component
+from harness.model import ModelConfig
+from harness.progress import interactive
+from harness.record import Training
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+IGNORED = -100  # the label that the loss skips
+
+
+class Lora(Component):
+    """LoRA by peft's names (paper D: r 128, alpha 512, dropout 0.1, on q, k, v and o)."""
+
+    r: int = 128
+    lora_alpha: int = 512
+    lora_dropout: float = 0.1
+    target_modules: list[str] = Field(
+        default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj"]
+    )
+
+
+class Recipe(Component):
+    """How the base model is fine-tuned (paper D).
+
+    Attributes:
+        batch_size: rows in one optimiser step, over all devices and accumulation steps.
+        micro_batch_size: rows on one device at once; ``batch_size`` must be a multiple.
+        schedule: of the learning rate after the warm-up; down to 0.
+        precision: ``bf16`` is mixed precision with fp32 master weights; weights are always fp32.
+        checkpoint_minutes: how much work a kill may cost; 0 saves at every step.
+        trainer: further TrainingArguments by name (fsdp, deepspeed, ...).
+    """
+
+    name: str
+    epochs: float = Field(default=2.0, gt=0)
+    batch_size: int = Field(default=128, gt=0)
+    micro_batch_size: int = Field(default=1, gt=0)
+    learning_rate: float = Field(default=2e-5, gt=0)
+    schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
+    warmup_ratio: float = Field(default=0.03, ge=0, le=1)
+    weight_decay: float = 0.0
+    max_length: int = Field(default=2048, gt=1)
+    precision: Literal["fp32", "bf16"] = "bf16"
+    gradient_checkpointing: bool = False
+    lora: Lora | None = None
+    checkpoint_minutes: float = Field(default=10.0, ge=0)
+    trainer: dict[str, Any] = Field(default_factory=dict)
+
+    def identity(self) -> dict[str, Any]:
+        """All but the name and how often a checkpoint is kept."""
+        return {
+            key: value
+            for key, value in super().identity().items()
+            if key not in ("name", "checkpoint_minutes")
+        }
+
+
+@dataclass
+class Trained:
+    """The model after training, the numbers for the record, and the lengths for the ledger."""
+
+    model: PreTrainedModel
+    training: Training
+    lengths: np.ndarray  # int32 [rows trained on], tokens after the cut
+    seconds: float
+
+
+def label_rows(
+    rows: Sequence[Sequence[Message]], chat: Chat, max_length: int
+) -> tuple[list[dict[str, Any]], Training]:
+    """Rows as ``{"input_ids", "labels", "length"}``, and what had to be left out.
+
+    Labels equal the ids on assistant tokens and ``IGNORED`` elsewhere. The first token is never
+    predicted, so a label there does not count.
+    """
+    features, report = [], Training(rows=len(rows))
+    for row in chat.encode(rows, max_length, labels=True):
+        report.rows_truncated += row.truncated
+        labels = _labels(row)
+        count = sum(label != IGNORED for label in labels[1:])
+        if count == 0:
+            report.rows_without_labels += 1
+            continue
+        report.label_tokens += count
+        report.tokens += len(row.ids)
+        features.append({"input_ids": row.ids, "labels": labels, "length": len(row.ids)})
+    return features, report
+
+
+def _labels(row: Encoded) -> list[int]:
+    return [
+        token if inside else IGNORED for token, inside in zip(row.ids, row.is_label, strict=True)
+    ]
+
+
+def train(
+    recipe: Recipe,
+    base: ModelConfig,
+    rows: Sequence[Sequence[Message]],
+    *,
+    seed: int,
+    folder: Path,
+    report_to: Sequence[str] = (),
+    run_name: str | None = None,
+) -> Trained:
+    """Fine-tune ``base`` on ``rows`` and save the weights in ``folder``.
+
+    An interrupted training leaves ``folder/checkpoints``, from which the next call goes on.
+
+    Raises:
+        ValueError: no row has a label within ``recipe.max_length``, or the batch size does not fit
+            the devices.
+    """
+    from transformers import Trainer, TrainingArguments, set_seed
+    from transformers.trainer_utils import get_last_checkpoint
+
+    chat = base.load_chat()
+    features, report = label_rows(rows, chat, recipe.max_length)
+    if not features:
+        raise ValueError(
+            f"none of the {len(rows)} selected rows has an assistant token within "
+            f"recipe.max_length={recipe.max_length} tokens; raise it"
+        )
+    set_seed(seed)
+    model = base.load(dtype="float32")
+    if recipe.lora:
+        model = _with_lora(model, recipe.lora)
+    checkpoints = folder / "checkpoints"
+    arguments = TrainingArguments(
+        output_dir=str(checkpoints),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.micro_batch_size,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=recipe.schedule,
+        warmup_steps=recipe.warmup_ratio,  # below 1 transformers reads it as a share of all steps
+        weight_decay=recipe.weight_decay,
+        bf16=recipe.precision == "bf16",
+        gradient_checkpointing=recipe.gradient_checkpointing,
+        gradient_accumulation_steps=_accumulation(recipe),
+        train_sampling_strategy="group_by_length",
+        length_column_name="length",
+        remove_unused_columns=False,
+        seed=seed,
+        save_strategy="no",  # the callback saves by the clock
+        save_total_limit=1,
+        logging_strategy="steps",
+        logging_steps=1,
+        report_to=list(report_to) or "none",
+        run_name=run_name,
+        disable_tqdm=not interactive(),
+        use_cpu=base.torch_device() == "cpu",
+        dataloader_pin_memory=base.torch_device() != "cpu",
+        **recipe.trainer,
+    )
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=_Rows(features),
+        data_collator=_Collator(chat.tokenizer.pad_token_id),
+        callbacks=[_checkpoint_by_the_clock(recipe.checkpoint_minutes)],
+    )
+    _quiet(trainer)
+    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    start = time.perf_counter()
+    trainer.train(resume_from_checkpoint=last)
+    seconds = time.perf_counter() - start
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    report.steps = trainer.state.global_step
+    report.loss_first, report.loss_last = (losses[0], losses[-1]) if losses else (None, None)
+    trained = trainer.accelerator.unwrap_model(trainer.model)
+    trained.eval()
+    trained.save_pretrained(folder / "weights")
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    lengths = np.array([row["length"] for row in features], dtype=np.int32)
+    return Trained(trained, report, lengths, seconds)
+
+
+def load_trained(base: ModelConfig, recipe: Recipe, folder: Path) -> PreTrainedModel:
+    """The model that ``train`` saved in ``folder``."""
+    if not recipe.lora:
+        return base.load(dtype="float32", folder=folder / "weights")
+    from peft import PeftModel
+
+    model = PeftModel.from_pretrained(base.load(dtype="float32"), str(folder / "weights"))
+    return model.eval()
+
+
+def _with_lora(model: PreTrainedModel, lora: Lora) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    return get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **lora.model_dump()))
+
+
+def _accumulation(recipe: Recipe) -> int:
+    """Accumulation steps that give exactly ``batch_size`` rows an optimiser step."""
+    import os
+
+    import torch
+
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    devices = processes if processes > 1 else max(1, torch.cuda.device_count())
+    at_once = recipe.micro_batch_size * devices
+    if recipe.batch_size % at_once:
+        raise ValueError(
+            f"recipe.batch_size={recipe.batch_size} is no multiple of recipe.micro_batch_size="
+            f"{recipe.micro_batch_size} times {devices} device(s)"
+        )
+    return recipe.batch_size // at_once
+
+
+class _Rows:
+    """The least that a Trainer's dataset must be."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.rows[index]
+
+
+class _Collator:
+    """Right-pads a batch to its longest row."""
+
+    def __init__(self, pad_id: int) -> None:
+        self.pad_id = pad_id
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        import torch
+
+        longest = max(row["length"] for row in rows)
+        shape = (len(rows), longest)
+        ids = torch.full(shape, self.pad_id, dtype=torch.long)
+        labels = torch.full(shape, IGNORED, dtype=torch.long)
+        mask = torch.zeros(shape, dtype=torch.long)
+        for index, row in enumerate(rows):
+            length = row["length"]
+            ids[index, :length] = torch.tensor(row["input_ids"])
+            labels[index, :length] = torch.tensor(row["labels"])
+            mask[index, :length] = 1
+        return {"input_ids": ids, "labels": labels, "attention_mask": mask}
+
+
+def _checkpoint_by_the_clock(minutes: float) -> Any:
+    from transformers import TrainerCallback
+
+    class Save(TrainerCallback):
+        """Asks for a checkpoint once the last one is ``minutes`` old."""
+
+        def __init__(self) -> None:
+            self.last = time.monotonic()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if time.monotonic() - self.last >= 60 * minutes:
+                control.should_save = True
+                self.last = time.monotonic()
+
+    return Save()
+
+
+def _quiet(trainer: Any) -> None:
+    """No printed dictionary a step; the tracker and the record have the losses."""
+    from transformers.trainer_callback import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)

@@ -1,0 +1,123 @@
+"""What every selection method is: a scorer, a selector, and what the two need.
+
+A method of your own: subclass ``RowMethod`` (one score a pool row) or ``PairMethod`` (one score a
+query and row), name the class in a YAML by ``_target_``, and run it. CONTRIBUTING.md has a page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from pydantic import field_validator
+
+from harness.component import Component
+from harness.context import Context
+from methods import selectors
+
+
+@dataclass(frozen=True)
+class Ordering:
+    """Pool positions, best first, with the score by which each was placed.
+
+    Attributes:
+        positions: int64 [n], distinct.
+        scores: float [n]; NaN where a method has none.
+    """
+
+    positions: np.ndarray
+    scores: np.ndarray
+
+
+class Method(Component):
+    """Base of all methods.
+
+    Attributes:
+        name: the word for it in records and tables.
+        needs_queries: the ordering depends on the target.
+        needs_model: it depends on the selector model (weights or tokenizer).
+        seeded: it depends on the run's seed.
+        floor: it is a reference line in plots and tables, not a rival.
+    """
+
+    name: str
+
+    needs_queries: ClassVar[bool] = False
+    needs_model: ClassVar[bool] = False
+    seeded: ClassVar[bool] = False
+    floor: ClassVar[bool] = False
+
+    def budget(self, asked: int, pool_size: int) -> int:
+        """Rows that a run of this method trains on when ``asked`` are allowed."""
+        return min(asked, pool_size)
+
+    def order(self, context: Context) -> Ordering:
+        """The pool's rows, best first: at least ``context.depth`` of them, or all."""
+        raise NotImplementedError
+
+    @property
+    def label(self) -> str:
+        """``name``, and every choice that differs from the class's defaults."""
+        changed = [
+            f"{key}={value}"
+            for key, value in self.model_dump().items()
+            if key != "name" and value != type(self).model_fields[key].default
+        ]
+        return f"{self.name}[{','.join(changed)}]" if changed else self.name
+
+
+class RowMethod(Method):
+    """A method with one score a row; ``selector`` is ``top`` or ``band`` (see selectors.py)."""
+
+    selector: str = "top"
+
+    @field_validator("selector")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        return selectors.check_name(value, selectors.ROW_SELECTORS)
+
+    def scores(self, context: Context) -> np.ndarray:
+        """float [rows in use], higher is better."""
+        raise NotImplementedError
+
+    def order(self, context: Context) -> Ordering:
+        """The rows in the order of the selector."""
+        scores = self.scores(context)
+        positions = selectors.ROW_SELECTORS[self.selector](scores)
+        return Ordering(positions, scores[positions])
+
+
+class PairMethod(Method):
+    """A method with a score a query and row: the product of their (normalised) features."""
+
+    selector: str = "round_robin"
+
+    needs_queries: ClassVar[bool] = True
+
+    @field_validator("selector")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        return selectors.check_name(value, selectors.PAIR_SELECTORS)
+
+    def pool_features(self, context: Context) -> Iterator[np.ndarray]:
+        """Blocks of float [rows, width], in pool order."""
+        raise NotImplementedError
+
+    def query_features(self, context: Context) -> np.ndarray:
+        """float [queries, width]."""
+        raise NotImplementedError
+
+    def order(self, context: Context) -> Ordering:
+        """The rows in the order of the selector."""
+        select = selectors.PAIR_SELECTORS[self.selector]
+        rows = context.pool.size
+        positions, scores = select(
+            lambda: self.pool_features(context),
+            self.query_features(context),
+            context.tasks,
+            min(context.depth, rows),
+            rows,
+        )
+        return Ordering(positions, scores)
