@@ -1,0 +1,106 @@
+"""What one model's forward passes, training and generation cost at real token lengths."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.files import canonical_json
+from harness.flops.counting import count_forward
+from harness.flops.polynomial import Lengths, Polynomial, whole
+from harness.flops.training import count_training
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+
+@dataclass(frozen=True)
+class ModelFlops:
+    """Costs of one architecture, in FLOPs; padding is never counted.
+
+    Attributes:
+        body: the base model without its LM head, a sequence.
+        head: the LM head alone on every position, a sequence.
+        parameters: the paper's N: all parameters, tied ones once.
+        config: a private copy of the architecture, for counts that are made on demand.
+    """
+
+    body: Polynomial
+    head: Polynomial
+    parameters: int
+    config: PretrainedConfig = field(repr=False, compare=False)
+    _training: dict[str, Polynomial] = field(
+        default_factory=dict, repr=False, compare=False, init=False
+    )
+
+    def forward(self, lengths: Lengths, head: bool = True) -> float:
+        """One forward pass over sequences of these lengths, with or without the LM head."""
+        return self.body(lengths) + (self.head(lengths) if head else 0.0)
+
+    def train(
+        self,
+        lengths: Lengths,
+        *,
+        lora: Mapping[str, Any] | None = None,
+        gradient_checkpointing: bool = False,
+    ) -> float:
+        """One forward and backward pass over these sequences (times epochs is the fine-tuning).
+
+        Training all weights costs exactly three forward passes. With LoRA or checkpointing the
+        polynomial is counted from a real step on first use (a second or two; see ``training``).
+
+        Args:
+            lengths: tokens of each row as trained on, after truncation.
+            lora: arguments of ``peft.LoraConfig``, such as ``{"r": 8, "target_modules": [...]}``.
+            gradient_checkpointing: whether the layers' forward passes run a second time.
+        """
+        if lora is None and not gradient_checkpointing:
+            return 3.0 * self.forward(lengths)
+        key = canonical_json([None if lora is None else dict(lora), gradient_checkpointing])
+        if key not in self._training:
+            self._training[key] = count_training(self.config, lora, gradient_checkpointing)
+        return self._training[key](lengths)
+
+    def generate(self, prompt_lengths: Lengths, new_lengths: Lengths) -> float:
+        """Generation with a key-value cache, request by request.
+
+        The prompt goes through once, with the LM head on its last position only, and gives the
+        first token. Every further token is a pass over one token that attends to all before it
+        and to itself: ``body.b + body.a · t`` at total length t, plus the head.
+
+        Args:
+            prompt_lengths: prompt tokens of each request.
+            new_lengths: generated tokens of each, the end token included. A request with 0 still
+                costs its prompt.
+        """
+        prompts, new = whole(prompt_lengths), whole(new_lengths)
+        if prompts.shape != new.shape:
+            raise ValueError(f"{prompts.size} prompts but {new.size} generated lengths")
+        steps = np.maximum(new - 1, 0)
+        attended = int(np.dot(steps, prompts)) + int(np.dot(steps, steps + 1)) // 2
+        total_steps = int(steps.sum())
+        return (
+            self.body(prompts)
+            + float(self.body.a * attended + (self.body.b + self.body.c) * total_steps)
+            + (prompts.size + total_steps) * self.head(1)
+        )
+
+
+_COUNTED: dict[str, ModelFlops] = {}
+
+
+def model_flops(config: PretrainedConfig) -> ModelFlops:
+    """Count a causal LM's architecture; equal configurations are counted once in a process.
+
+    Raises:
+        UncountedOperation: the architecture holds a product that the counter does not know.
+        ValueError: its cost is no quadratic in length, or it is no causal LM.
+    """
+    key = config.to_json_string(use_diff=False)
+    if key not in _COUNTED:
+        _COUNTED[key] = ModelFlops(*count_forward(config), config=copy.deepcopy(config))
+    return _COUNTED[key]
