@@ -1,0 +1,292 @@
+"""What was asked for on the command line, checked before Hydra starts and before torch is imported.
+
+Every group choice and every key of a single run or a whole sweep is looked up, and every choice is
+composed and built once, so a mistake in the last cell of a sweep shows in the first second. Errors
+name the word, the legal ones, and the nearest.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+MOST_CHOICES = 60  # of a sweep that are built one by one; a compose takes some 50 ms
+_CONFIG_DIR = ("--config-dir", "-cd")
+_WITH_VALUE = (*_CONFIG_DIR, "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")
+
+
+class UsageError(ValueError):
+    """A command line that names something that is not there."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for."""
+
+    out: Path
+    until: str
+    multirun: bool
+
+
+def check(arguments: list[str]) -> Request:
+    """Look up and build everything that ``arguments`` name.
+
+    Raises:
+        UsageError: with every problem found, a line each.
+    """
+    words, multirun = _words(arguments)
+    try:
+        parsed = OverridesParser.create().parse_overrides(words)
+    except HydraException as error:
+        raise UsageError(str(error).splitlines()[0]) from error
+    with _hydra():
+        _check_groups(parsed)
+        groups = [str(o.input_line) for o in _first(parsed) if _is_group(o)]
+        base = _compose([*groups, *_hydra_words(parsed)])
+        mode = OmegaConf.select(base, "hydra.mode")
+        multirun = multirun or mode == RunMode.MULTIRUN
+        params = OmegaConf.select(base, "hydra.sweeper.params") if multirun else None
+        given = {o.key_or_group for o in parsed}
+        swept = [f"{key}={value}" for key, value in (params or {}).items() if key not in given]
+        if swept:
+            parsed = [*OverridesParser.create().parse_overrides(swept), *parsed]
+            _check_groups(parsed)
+        if not multirun:
+            _refuse_sweep(parsed)
+        config = None
+        for choice in _each_choice(parsed):
+            _check_keys(choice)
+            config = config or choice.config
+            choice.build()
+    assert config is not None
+    return Request(Path(config.out), str(config.until), multirun)
+
+
+def describe() -> tuple[str, str]:
+    """The groups with their options and the other top-level settings, as text for ``--help``."""
+    with _hydra():
+        loader = GlobalHydra.instance().config_loader()
+        groups = [name for name in loader.list_groups("") if name not in ("hydra",)]
+        lines = [f"  {name:<11} {', '.join(loader.get_group_options(name))}" for name in groups]
+        config = _compose([])
+    plain = [
+        f"  {key:<13} {_short(config[key])}"
+        for key in config
+        if key not in groups and key not in ("hydra", "selector_model")
+    ]
+    return "\n".join(lines), "\n".join(plain)
+
+
+def _short(value: Any) -> str:
+    text = OmegaConf.to_yaml(value, resolve=False) if OmegaConf.is_config(value) else str(value)
+    return ", ".join(text.split("\n")).strip(", ")
+
+
+def _words(arguments: list[str]) -> tuple[list[str], bool]:
+    """Overrides without Hydra's flags, and whether ``-m`` was among them."""
+    words, multirun, rest = [], False, iter(arguments)
+    for word in rest:
+        if word in ("-m", "--multirun"):
+            multirun = True
+        elif word.partition("=")[0] in _WITH_VALUE:
+            value = word.partition("=")[2] if "=" in word else next(rest, "")
+            if word.partition("=")[0] in _CONFIG_DIR:
+                words.append(f"hydra.searchpath=[file://{Path(value).resolve()}]")
+        elif not word.startswith("-"):
+            words.append(word)
+    return words, multirun
+
+
+class _hydra:  # noqa: N801 - used like a function
+    """Hydra's global state for the length of a ``with``."""
+
+    def __enter__(self) -> None:
+        GlobalHydra.instance().clear()
+        self._context = initialize_config_module("conf", version_base="1.3")
+        self._context.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._context.__exit__(*error)
+        GlobalHydra.instance().clear()
+
+
+def _compose(words: list[str]) -> DictConfig:
+    try:
+        return compose("config", overrides=words, return_hydra_config=True)
+    except Exception as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        detail = lines[0] if lines else type(error).__name__
+        raise UsageError(detail) from error
+
+
+def _is_group(override: Override) -> bool:
+    group = override.key_or_group.partition("@")[0]
+    groups = GlobalHydra.instance().config_loader().list_groups("")
+    return group in groups or group.startswith("hydra/")
+
+
+def _check_groups(parsed: list[Override]) -> None:
+    loader = GlobalHydra.instance().config_loader()
+    extra = _searchpath_options(parsed)
+    problems = []
+    for override in parsed:
+        if not _is_group(override) or override.is_delete():
+            continue
+        group = override.key_or_group.partition("@")[0]
+        options = sorted({*loader.get_group_options(group), *extra.get(group, [])})
+        for value in _values(override):
+            if value not in (*options, "null", "None", ""):
+                problems.append(
+                    f"{override.key_or_group}={value}: no such {group}.{_nearest(value, options)} "
+                    f"There are: {', '.join(options)}"
+                )
+    if problems:
+        raise UsageError("\n       ".join(problems))
+
+
+def _searchpath_options(parsed: list[Override]) -> dict[str, list[str]]:
+    """Options that the user's own configuration folders add, by group."""
+    found: dict[str, list[str]] = {}
+    for override in parsed:
+        if override.key_or_group != "hydra.searchpath":
+            continue
+        for entry in override.value() if isinstance(override.value(), list) else []:
+            root = Path(str(entry).removeprefix("file://"))
+            for file in root.glob("*/*.yaml"):
+                found.setdefault(file.parent.name, []).append(file.stem)
+    return found
+
+
+def _values(override: Override) -> list[str]:
+    """The values of an override, one by one if it is a sweep; none for what cannot be listed."""
+    if override.is_sweep_override():
+        try:
+            return [str(value) for value in override.sweep_string_iterator()]
+        except Exception:  # a glob: Hydra resolves it against the group's own options
+            return []
+    return [str(override.get_value_string())]
+
+
+def _hydra_words(parsed: list[Override]) -> list[str]:
+    return [str(o.input_line) for o in parsed if o.key_or_group.startswith("hydra.")]
+
+
+def _first(parsed: list[Override]) -> Iterator[Override]:
+    """The overrides with the first value of every sweep."""
+    for override in parsed:
+        values = _values(override)
+        if override.is_sweep_override() and values:
+            word = f"{_prefix(override)}{override.key_or_group}={values[0]}"
+            yield OverridesParser.create().parse_override(word)
+        elif not override.is_sweep_override():
+            yield override
+
+
+def _prefix(override: Override) -> str:
+    line = str(override.input_line)
+    return line[: len(line) - len(line.lstrip("+~"))]
+
+
+@dataclass
+class _Choice:
+    words: list[str]
+    keys: list[str]
+    where: str = ""
+
+    def __post_init__(self) -> None:
+        self._config: DictConfig | None = None
+
+    @property
+    def config(self) -> DictConfig:
+        if self._config is None:
+            self._config = _compose(self.words)
+        return self._config
+
+    def build(self) -> None:
+        from harness.settings import ConfigError, build
+
+        plain = {key: value for key, value in self.config.items_ex(resolve=False) if key != "hydra"}
+        try:
+            build(OmegaConf.create(plain))
+        except ConfigError as error:
+            raise UsageError(str(error).replace("\n", "\n       ")) from error
+
+
+def _each_choice(parsed: list[Override]) -> Iterator[_Choice]:
+    """The first cell, then the first cell with each other value of each sweep in turn."""
+    first = list(_first(parsed))
+    keys = [
+        o.key_or_group
+        for o in first
+        if not (_is_group(o) or o.is_add() or o.is_delete())
+        and not o.key_or_group.startswith("hydra.")
+    ]
+    swept = [str(o.input_line) for o in first if _is_group(o)]
+    yield _Choice([str(o.input_line) for o in first], keys, f" with {' '.join(swept)}" * bool(swept))
+    others = [
+        (override, value)
+        for override in parsed
+        if override.is_sweep_override()
+        for value in _values(override)[1:]
+    ]
+    for override, value in others[:MOST_CHOICES]:
+        words = [
+            f"{_prefix(override)}{override.key_or_group}={value}"
+            if o.key_or_group == override.key_or_group
+            else str(o.input_line)
+            for o in first
+        ]
+        yield _Choice(words, keys, f" with {override.key_or_group}={value}")
+
+
+def _check_keys(choice: _Choice) -> None:
+    """Every key that is set must be there; Hydra's own error would not say what is."""
+    groups = [w for w in choice.words if w.partition("=")[0] not in choice.keys]
+    if not choice.keys:
+        return
+    known = sorted(_dotted(_compose(groups)))
+    options = GlobalHydra.instance().config_loader().list_groups("")
+    problems = []
+    for key in choice.keys:
+        if key in known or any(name.startswith(key + ".") for name in known):
+            continue
+        near = _nearest(key, [*known, *options])
+        same = [name for name in known if name.rpartition(".")[0] == key.rpartition(".")[0]]
+        listed = same or [*options, *(name for name in known if "." not in name)]
+        listed = [name for name in dict.fromkeys(listed) if not name.endswith("_target_")]
+        problems.append(
+            f"{key}: no such setting{choice.where}.{near} There are: {', '.join(listed)}"
+        )
+    if problems:
+        raise UsageError("\n       ".join(problems))
+
+
+def _dotted(config: Any, prefix: str = "") -> Iterator[str]:
+    for key, value in config.items_ex(resolve=False):
+        if key in ("hydra", "_target_") and not prefix:
+            continue
+        yield f"{prefix}{key}"
+        if isinstance(value, DictConfig) and not value._is_none() and not value._is_missing():
+            yield from _dotted(value, f"{prefix}{key}.")
+
+
+def _refuse_sweep(parsed: list[Override]) -> None:
+    swept = [str(o.input_line) for o in parsed if o.is_sweep_override()]
+    if swept:
+        raise UsageError(f"{swept[0]} lists several values, which is a sweep: add -m")
+
+
+def _nearest(word: str, options: list[str]) -> str:
+    near = difflib.get_close_matches(word, sorted(set(options)), n=3, cutoff=0.5)
+    return f" Nearest: {', '.join(near)}." if near else ""

@@ -1,0 +1,342 @@
+"""The stages behind ``run``: each asks the store for its artifact and builds it if it is missing.
+
+What a stage returns carries its costs at full price, whether it ran now or was found: the ledger
+says what a method needs, ``reused`` what this run did not spend.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.artifacts import Artifact, Store
+from harness.context import Context
+from harness.features import Features, LoadedModel, peak_memory_mb
+from harness.files import digest
+from harness.model import ModelConfig
+from harness.pool import Pool
+from harness.query import Query
+from harness.record import Score, Selection, StageCost, Training
+from harness.seeds import derive
+from harness.settings import Settings
+
+DEPTH = 65_536  # orderings are at least this long, so that most budgets share one
+
+
+def seeds(seed: int) -> dict[str, int]:
+    """The derived seeds of a run, by purpose."""
+    return {purpose: derive(seed, purpose) for purpose in ("train", "evaluate")}
+
+
+def queries(settings: Settings) -> list[Query]:
+    """The target's query sets."""
+    return settings.target.queries(settings.suite)
+
+
+def template_hash(model: ModelConfig) -> str:
+    """Hash of the chat template in use, read without loading a tokenizer."""
+    from harness.chat import TULU_TEMPLATE
+
+    if model.chat_template == "tulu":
+        text = TULU_TEMPLATE
+    elif model.chat_template:
+        text = model.chat_template
+    else:
+        text = _own_template(model.folder()) or TULU_TEMPLATE
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _own_template(folder: Path) -> str | None:
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    config = folder / "tokenizer_config.json"
+    found = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    template = found.get("chat_template")
+    return template if isinstance(template, str) else None
+
+
+# -- order ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class OrderStage:
+    """The ordering: pool positions best first, their scores, and what it cost."""
+
+    path: Path
+    positions: np.ndarray
+    scores: np.ndarray
+    costs: list[StageCost]
+
+    def selection(self, pool: Pool, budget: int) -> Selection:
+        """What the record says of the first ``budget`` rows."""
+        taken = self.positions[:budget]
+        return Selection(
+            rows=len(taken),
+            sources=pool.count_sources(taken) if len(taken) else {},
+            pool_sources=pool.count_sources() if budget else {},
+            ordering=f"{self.path.parent.name}/{self.path.name}" if budget else None,
+        )
+
+    def publish(self, pool: Pool, budget: int, folder: Path) -> None:
+        """Write ``selection.parquet``: rank, id, source, score and pool position of every pick."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        taken = self.positions[:budget]
+        if not len(taken):
+            return
+        rows = pool.rows(taken)
+        table = pa.table(
+            {
+                "rank": np.arange(len(taken)),
+                "id": [row.id for row in rows],
+                "dataset": [row.dataset for row in rows],
+                "score": self.scores[:budget],
+                "position": taken,
+            }
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, folder / "selection.parquet")
+
+
+def order(settings: Settings, store: Store, pool: Pool, budget: int) -> OrderStage:
+    """Score the pool and put its rows in order, deep enough for ``budget``."""
+    method = settings.method
+    if budget == 0:
+        return OrderStage(store.root, np.empty(0, np.int64), np.empty(0), [])
+    # Rounded up, so that the budgets of a sweep share an ordering; a longer one extends a shorter.
+    depth = min(pool.size, max(DEPTH, 1 << (budget - 1).bit_length()))
+    wanted = queries(settings) if method.needs_queries else []
+    identity: dict[str, Any] = {
+        "method": {k: v for k, v in method.identity().items() if k != "name"},
+        "pool": pool.digest,
+        "size": pool.size,
+        "depth": depth,
+        "seed": settings.seed if method.seeded else None,
+        "queries": digest([[q.task, q.messages] for q in wanted]),
+        "model": settings.selector.content_identity() if method.needs_model else None,
+        "max_length": settings.features.max_length if method.needs_model else None,
+    }
+
+    def build(part: Path) -> dict[str, Any]:
+        loaded = LoadedModel(settings.selector)
+        features = Features(store, pool, loaded, settings.features, progress=settings.progress)
+        context = Context(pool, wanted, settings.seed, depth, features)
+        start = time.perf_counter()
+        found = method.order(context)
+        seconds = time.perf_counter() - start
+        positions = _valid(found.positions, pool.size, method.name)
+        np.save(part / "positions.npy", positions)
+        np.save(part / "scores.npy", np.asarray(found.scores, dtype=np.float64))
+        costs = context.costs
+        return {"costs": [cost.model_dump() for cost in costs], "seconds": seconds}
+
+    artifact = store.require("ordering", identity, build)
+    return OrderStage(
+        artifact.path,
+        np.load(artifact.path / "positions.npy"),
+        np.load(artifact.path / "scores.npy"),
+        _costs(artifact),
+    )
+
+
+def _valid(positions: np.ndarray, size: int, name: str) -> np.ndarray:
+    """A method's positions, checked: a wrong ordering must not become a wrong result."""
+    positions = np.asarray(positions, dtype=np.int64)
+    if positions.ndim != 1:
+        raise ValueError(f"method {name} gave positions of shape {positions.shape}")
+    if len(positions) and (positions.min() < 0 or positions.max() >= size):
+        raise ValueError(f"method {name} gave positions outside 0..{size - 1}")
+    if len(np.unique(positions)) != len(positions):
+        raise ValueError(f"method {name} gave a position twice")
+    return positions
+
+
+def _costs(artifact: Artifact) -> list[StageCost]:
+    costs = [StageCost.model_validate(cost) for cost in artifact.info["costs"]]
+    if artifact.reused:
+        costs = [cost.model_copy(update={"reused": True}) for cost in costs]
+    return costs
+
+
+# -- train ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class TrainStage:
+    """The fine-tuned model, in memory if it was trained just now."""
+
+    identity: dict[str, Any]
+    path: Path | None
+    report: Training
+    costs: list[StageCost]
+    load: Callable[[], Any]
+    forget: Callable[[], None] = field(default=lambda: None)
+
+
+def train(settings: Settings, store: Store, pool: Pool, positions: np.ndarray) -> TrainStage:
+    """Fine-tune on the rows at ``positions``; nothing to do if there are none."""
+    model, recipe = settings.model, settings.recipe
+    if len(positions) == 0:
+        base = {"model": model.content_identity()}
+        return TrainStage(base, None, Training(), [], model.load)
+    identity = {
+        "version": 1,
+        "recipe": recipe.identity(),
+        "model": model.content_identity(),
+        "pool": pool.digest,
+        "positions": digest(positions.tolist()),
+        "seed": settings.seed,
+    }
+    fresh: list[Any] = []
+
+    def build(part: Path) -> dict[str, Any]:
+        from harness.training import train as fine_tune
+
+        rows = [row.messages for row in pool.rows(positions)]
+        done = fine_tune(
+            recipe,
+            model,
+            rows,
+            seed=derive(settings.seed, "train"),
+            folder=part,
+            report_to=settings.tracker.report_to,
+            run_name=f"{settings.method.label}-{len(positions)}-s{settings.seed}",
+        )
+        fresh.append(done.model)
+        cost = _training_cost(settings, done.lengths, len(positions), done.seconds)
+        return {"costs": [cost.model_dump()], "report": done.training.model_dump()}
+
+    artifact = store.require("model", identity, build, resume=True)
+
+    def load() -> Any:
+        from harness.training import load_trained
+
+        return fresh.pop() if fresh else load_trained(model, recipe, artifact.path)
+
+    def forget() -> None:
+        if not settings.keep_models:
+            shutil.rmtree(artifact.path, ignore_errors=True)
+
+    report = Training.model_validate(artifact.info["report"])
+    return TrainStage(identity, artifact.path, report, _costs(artifact), load, forget)
+
+
+def _training_cost(
+    settings: Settings, lengths: np.ndarray, rows: int, seconds: float
+) -> StageCost:
+    from harness.flops import model_flops, paper_train
+
+    recipe = settings.recipe
+    flops = model_flops(settings.model.load_config())
+    lora = recipe.lora.model_dump() if recipe.lora else None
+    once = flops.train(lengths, lora=lora, gradient_checkpointing=recipe.gradient_checkpointing)
+    return StageCost(
+        stage="train",
+        flops=once * recipe.epochs,
+        flops_paper=paper_train(flops.parameters, rows, recipe.epochs),
+        tokens=round(int(lengths.sum()) * recipe.epochs),
+        rows=rows,
+        seconds=seconds,
+        peak_memory_mb=peak_memory_mb(),
+    )
+
+
+# -- evaluate ------------------------------------------------------------------------------------
+
+
+@dataclass
+class EvaluateStage:
+    """Scores of the suite's benchmarks and the folder of per-item results."""
+
+    path: Path
+    scores: dict[str, Score]
+    costs: list[StageCost]
+
+    def publish(self, folder: Path, root: Path) -> dict[str, Score]:
+        """Put the per-item results beside the records; the scores then name them from ``root``."""
+        target = folder / "items"
+        if target.exists():
+            shutil.rmtree(target)
+        target.mkdir(parents=True)
+        for path in sorted((self.path / "items").iterdir()):
+            _link_or_copy(path, target / path.name)
+        base = os.path.relpath(folder, root)
+        return {
+            name: score.model_copy(
+                update={"items": f"{base}/{score.items}" if score.items else None}
+            )
+            for name, score in self.scores.items()
+        }
+
+
+def evaluate(settings: Settings, store: Store, trained: TrainStage) -> EvaluateStage:
+    """Score the model on the suite."""
+    suite, judge = settings.suite, settings.judge
+    identity = {
+        "suite": suite.identity(),
+        "judge": judge.identity(),
+        "model": trained.identity,
+        "seed": settings.seed,
+    }
+
+    def build(part: Path) -> dict[str, Any]:
+        chat = settings.model.load_chat()
+        start = time.perf_counter()
+        result = suite.evaluate(
+            trained.load(),
+            chat.tokenizer,
+            judge=judge,
+            out_dir=part,
+            seed=derive(settings.seed, "evaluate"),
+            progress=settings.progress,
+        )
+        seconds = time.perf_counter() - start
+        cost = _evaluation_cost(settings, result.lengths, seconds)
+        return {
+            "costs": [cost.model_dump()],
+            "scores": {name: score.model_dump() for name, score in result.scores.items()},
+        }
+
+    artifact = store.require("evaluation", identity, build)
+    trained.forget()
+    scores = {
+        name: Score.model_validate(score) for name, score in artifact.info["scores"].items()
+    }
+    return EvaluateStage(artifact.path, scores, _costs(artifact))
+
+
+def _evaluation_cost(
+    settings: Settings, lengths: dict[str, np.ndarray], seconds: float
+) -> StageCost:
+    from harness.flops import model_flops
+
+    flops = model_flops(settings.model.load_config())
+    every = np.concatenate([np.asarray(part).reshape(-1, 2) for part in lengths.values()])
+    return StageCost(
+        stage="evaluate",
+        flops=flops.generate(every[:, 0], every[:, 1]),
+        tokens=int(every.sum()),
+        rows=len(every),
+        seconds=seconds,
+        peak_memory_mb=peak_memory_mb(),
+    )
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copyfile(source, target)
+
+
