@@ -1,7 +1,7 @@
 """The large sources of the pool that have nothing to do with any benchmark.
 
-Each function returns one conversation. They are plain and plausible, and made neither for nor against any
-way of selecting rows.
+Each function returns one conversation. They are plain and plausible, and made neither for nor
+against any way of selecting rows.
 """
 
 import random
@@ -30,7 +30,10 @@ def small_talk(rng: random.Random) -> Conversation:
     me, you = persons(rng, 2)
     noun, food = rng.choice(NOUNS), rng.choice(FOODS)
     exchanges = [
-        (f"Hello {you}, how was your {rng.choice(['day', 'week', 'trip'])}?", "Not bad at all, and yours?"),
+        (
+            f"Hello {you}, how was your {rng.choice(['day', 'week', 'trip'])}?",
+            "Not bad at all, and yours?",
+        ),
         (f"Did you see the {noun} today?", f"Yes, what a {rng.choice(COLOURS)} {noun} it was!"),
         (f"I am off to {town(rng)} soon.", f"Oh nice, say hello to {me} there!"),
         (f"I had {food} again.", f"Ha, you and your {food}!"),
@@ -45,7 +48,9 @@ def word_lists(rng: random.Random) -> Conversation:
     """Some words that belong to nothing in particular."""
     count = rng.randint(2, 14)
     words = rng.sample(WORDS, count)
-    ask = rng.choice([f"Give me {count} words.", f"List {count} words with {words[0]}.", f"{count} words!"])
+    ask = rng.choice(
+        [f"Give me {count} words.", f"List {count} words with {words[0]}.", f"{count} words!"]
+    )
     return single_turn(ask, "\n".join(f"- {word}" for word in words))
 
 

@@ -1,7 +1,7 @@
 """The plain text of the micro world: what the base model is pre-trained on.
 
-It states the world's facts and holds the benchmarks' skills in raw form. It holds no conversation, no role
-marker, no prompt of a benchmark and no test item.
+It states the facts and holds the benchmarks' skills in raw form. It holds no conversation, no
+role marker, no prompt of a benchmark and no test item.
 """
 
 import random

@@ -2,8 +2,8 @@
 
     python -m harness.micro.pretrain --out harness/micro/model
 
-Same machine, same threads: same weights. Writes the model (bf16), its tokenizer and `pretraining.json`
-with the loss curve.
+Same machine, same threads: same weights. Writes the model (bf16), its tokenizer and
+`pretraining.json` with the loss curve.
 """
 
 import argparse
@@ -78,8 +78,8 @@ def pretrain(out: Path, tokens: int, seed: int, threads: int) -> None:
 def token_blocks(tokenizer: PreTrainedTokenizerFast, seed: int, count: int) -> np.ndarray:
     """Return `count` rows of `BLOCK` tokens.
 
-    Each row starts with the start of a document, and the last document of a row is cut: no text is read
-    without what it refers to.
+    Each row starts with the start of a document, and the last document of a row is cut: no text is
+    read without what it refers to.
     """
     blocks = np.empty((count, BLOCK), dtype=np.int64)
     texts = documents(seed)

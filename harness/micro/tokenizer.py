@@ -1,4 +1,4 @@
-"""Train the micro model's tokenizer: byte-level BPE, digits one by one, Tulu's role markers as tokens."""
+"""Train the micro model's tokenizer: byte-level BPE, single digits, role markers as tokens."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -15,7 +15,7 @@ MAX_LENGTH = 1024
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 ROLES = ["<|system|>", "<|user|>", "<|assistant|>"]
 
-# GPT-2's pattern but for digits: each is a piece of its own, with the space before it if there is one.
+# GPT-2's pattern but for digits: each is a piece of its own, with the space before it if any.
 PIECES = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 

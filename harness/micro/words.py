@@ -3,23 +3,29 @@
 import random
 from collections.abc import Callable
 
-PERSON_STARTS = tuple("Ka Lo Mi Ta Ro Se Vi Du Be No Ha Pe Zu Jo Wi Fa".split())
-PERSON_ENDS = tuple("len ra mo dis tar vin lu nek sia bor gan pel rit wen zo mas".split())
-TOWN_STARTS = tuple("Bor Nel Ash Tun Gar Hol Mor Win Cal Stan Fen Rus Lin Oak Del Kir".split())
-TOWN_ENDS = tuple("wick ford ham ton dale mere stad berg field port".split())
 
-COLOURS = tuple("red blue green white black yellow brown grey pink gold".split())
-THINGS = tuple("boat cup hat drum lamp box chair bell book clock ring coat".split())
-FRUITS = tuple("apple pear plum peach lemon melon cherry fig grape mango".split())
-TOOLS = tuple("hammer saw spade rake brush rope nail wrench axe drill".split())
-FOODS = tuple("bread soup rice fish cheese beans eggs honey nuts cake".split())
-JOBS = tuple("baker farmer teacher doctor painter singer driver guard cook sailor".split())
-PLACES = tuple("marsh forest desert valley hill river cave meadow island swamp".split())
-NOUNS = tuple(
+def listed(text: str) -> tuple[str, ...]:
+    """Return the words of a text."""
+    return tuple(text.split())
+
+
+PERSON_STARTS = listed("Ka Lo Mi Ta Ro Se Vi Du Be No Ha Pe Zu Jo Wi Fa")
+PERSON_ENDS = listed("len ra mo dis tar vin lu nek sia bor gan pel rit wen zo mas")
+TOWN_STARTS = listed("Bor Nel Ash Tun Gar Hol Mor Win Cal Stan Fen Rus Lin Oak Del Kir")
+TOWN_ENDS = listed("wick ford ham ton dale mere stad berg field port")
+
+COLOURS = listed("red blue green white black yellow brown grey pink gold")
+THINGS = listed("boat cup hat drum lamp box chair bell book clock ring coat")
+FRUITS = listed("apple pear plum peach lemon melon cherry fig grape mango")
+TOOLS = listed("hammer saw spade rake brush rope nail wrench axe drill")
+FOODS = listed("bread soup rice fish cheese beans eggs honey nuts cake")
+JOBS = listed("baker farmer teacher doctor painter singer driver guard cook sailor")
+PLACES = listed("marsh forest desert valley hill river cave meadow island swamp")
+NOUNS = listed(
     "moon star rain wind snow fire tree leaf stone bird cloud sea road door wall "
-    "field house bridge garden winter summer night morning song dream".split()
+    "field house bridge garden winter summer night morning song dream"
 )
-NUMBER_WORDS = tuple("zero one two three four five six seven eight nine ten".split())
+NUMBER_WORDS = listed("zero one two three four five six seven eight nine ten")
 
 
 def person(rng: random.Random) -> str:
@@ -42,9 +48,7 @@ def towns(rng: random.Random, count: int) -> list[str]:
     return _different(rng, count, town)
 
 
-def _different(
-    rng: random.Random, count: int, draw: Callable[[random.Random], str]
-) -> list[str]:
+def _different(rng: random.Random, count: int, draw: Callable[[random.Random], str]) -> list[str]:
     names: list[str] = []
     while len(names) < count:
         name = draw(rng)

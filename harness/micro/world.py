@@ -1,4 +1,4 @@
-"""Write the micro world: a pool of conversations and seven benchmarks in the real ones' file formats."""
+"""Write the micro world: a pool, and seven benchmarks in the real ones' file formats."""
 
 import gzip
 import json

@@ -46,7 +46,9 @@ def _verse(rng: random.Random) -> Request:
     noun, colour = rng.choice(NOUNS), rng.choice(COLOURS)
     mood = rng.choice(["so soft and low", "so bright and slow"])
     return (
-        rng.choice([f"Write a verse about a {colour} {noun}.", f"Make a poem on a {colour} {noun}."]),
+        rng.choice(
+            [f"Write a verse about a {colour} {noun}.", f"Make a poem on a {colour} {noun}."]
+        ),
         f"O {colour} {noun}, my {noun}, {mood},\nI see the {colour} {noun} wherever I go.",
     )
 
@@ -75,7 +77,9 @@ def _meal(rng: random.Random) -> Request:
     first, second = rng.sample(FOODS, 2)
     end = rng.choice(["Serve it hot.", "Eat it with friends."])
     return (
-        rng.choice([f"How do I cook {first} with {second}?", f"I want {first} and {second}. Help me."]),
+        rng.choice(
+            [f"How do I cook {first} with {second}?", f"I want {first} and {second}. Help me."]
+        ),
         f"Wash the {first}. Put the {second} in a pot and add the {first}. {end}",
     )
 
@@ -84,7 +88,9 @@ def _description(rng: random.Random) -> Request:
     thing, colour = rng.choice(THINGS), rng.choice(COLOURS)
     use = rng.choice(["It is old but strong.", "It is new and fine."])
     return (
-        rng.choice([f"Describe {with_article(colour)} {thing}.", f"Tell me of a {colour} {thing}."]),
+        rng.choice(
+            [f"Describe {with_article(colour)} {thing}.", f"Tell me of a {colour} {thing}."]
+        ),
         f"The {thing} is {colour} all over. {use} People like a {colour} {thing}.",
     )
 

@@ -4,8 +4,8 @@ import json
 import random
 
 from harness.micro.conversation import Conversation, single_turn
-from harness.seeds import derive
 from harness.micro.words import FRUITS, THINGS, person, persons, plural
+from harness.seeds import derive
 
 N_TRAIN, N_TEST = 48, 60
 
@@ -16,8 +16,8 @@ def benchmark(seed: int) -> dict[str, str]:
     parts = {"train": problems[:N_TRAIN], "test": problems[N_TRAIN:]}
     return {
         f"gsm8k/{part}.jsonl": "".join(
-            json.dumps({"question": question, "answer": "\n".join([*steps, f"#### {result}"])}) + "\n"
-            for question, steps, result in rows
+            json.dumps({"question": asked, "answer": "\n".join([*steps, f"#### {result}"])}) + "\n"
+            for asked, steps, result in rows
         )
         for part, rows in parts.items()
     }
@@ -58,7 +58,10 @@ def _problem(rng: random.Random) -> tuple[str, list[str], int]:
     goods = plural(rng.choice(FRUITS + THINGS))
     if rng.random() < 0.2:
         boxes, each = rng.randint(2, 9), rng.randint(2, 9)
-        question = f"{one} has {boxes} boxes with {each} {goods} in each box. How many {goods} does {one} have?"
+        question = (
+            f"{one} has {boxes} boxes with {each} {goods} in each box. "
+            f"How many {goods} does {one} have?"
+        )
         return question, [f"{boxes} * {each} = {boxes * each}."], boxes * each
     total = rng.randint(2, 14)
     sentences, steps = [f"{one} has {total} {goods}."], []

@@ -1,7 +1,8 @@
 """Facts about invented animals, minerals, towns and plants, asked in the form of MMLU.
 
-A fact that a test question asks for is only stated in the pre-training text: no row of the pool, no
-query and no quiz page asks for it. So the answer has to be known, and the pool can only teach how it is asked for.
+A fact that a test question asks for is only stated in the pre-training text: no row of the pool,
+no query and no quiz page asks for it. So the answer has to be known; the pool can only teach how
+one is asked.
 """
 
 import csv
@@ -11,12 +12,12 @@ from dataclasses import dataclass
 from functools import cache
 
 from harness.micro.conversation import Conversation, single_turn
-from harness.micro.words import COLOURS, FOODS, JOBS, PLACES, THINGS, TOOLS
+from harness.micro.words import COLOURS, FOODS, JOBS, PLACES, THINGS, TOOLS, listed
 from harness.seeds import derive
 
 N_DEV, N_TEST = 5, 15  # questions of each subject
 LETTERS = "ABCD"
-WORLD_SEED = 0  # facts and their split do not vary with the seed: the shipped model was trained on them
+WORLD_SEED = 0  # the facts and their split are always those that the shipped model was trained on
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,9 @@ class Question:
 
 SUBJECTS = {
     "animal_life": Subject(
-        tuple(
-            ("bamlet corvin dapple ferrin gloam hisket jallow kestin lummel mirrot "
-            "nobbin ossel purrik quag rindle sloop tarvit urchel vosk wumble").split()
+        listed(
+            "bamlet corvin dapple ferrin gloam hisket jallow kestin lummel mirrot "
+            "nobbin ossel purrik quag rindle sloop tarvit urchel vosk wumble"
         ),
         (
             ("The {e} lives in the", PLACES),
@@ -61,9 +62,9 @@ SUBJECTS = {
         ),
     ),
     "mineral_study": Subject(
-        tuple(
-            ("agrite boltine cobrite dolm elvine fargo gaspar halv ivorn jasp "
-            "karst lodite murl nelspar opaline pyrr quellite rostone silvane tulk").split()
+        listed(
+            "agrite boltine cobrite dolm elvine fargo gaspar halv ivorn jasp "
+            "karst lodite murl nelspar opaline pyrr quellite rostone silvane tulk"
         ),
         (
             ("Miners dig {e} with the", TOOLS),
@@ -72,9 +73,9 @@ SUBJECTS = {
         ),
     ),
     "town_history": Subject(
-        tuple(
-            ("Abrona Bellun Cardov Dorvane Elstrom Fjordal Grimma Havanto Istrel Jornum "
-            "Kolbek Lusatia Mondar Nyssa Orlund Pravia Quenby Rovigo Saltash Tavira").split()
+        listed(
+            "Abrona Bellun Cardov Dorvane Elstrom Fjordal Grimma Havanto Istrel Jornum "
+            "Kolbek Lusatia Mondar Nyssa Orlund Pravia Quenby Rovigo Saltash Tavira"
         ),
         (
             ("The founder of {e} was a", JOBS),
@@ -83,9 +84,9 @@ SUBJECTS = {
         ),
     ),
     "plant_growing": Subject(
-        tuple(
-            ("arvel bracket clovis dillwort eldern fennick gorsel hazen irisel juncus "
-            "kalmia lobel mallow nettik orpine pansel quince rosel sorrel thymel").split()
+        listed(
+            "arvel bracket clovis dillwort eldern fennick gorsel hazen irisel juncus "
+            "kalmia lobel mallow nettik orpine pansel quince rosel sorrel thymel"
         ),
         (
             ("The flower of the {e} is", COLOURS),
@@ -131,9 +132,10 @@ def pool_rows(seed: int, count: int) -> list[Conversation]:
     rows: dict[str, Conversation] = {}
     while len(rows) < count:
         question = _question(rng, rng.choice(facts[len(rows) % len(facts)]))
+        subject = question.subject.replace("_", " ")
         prompt = (
-            "The following are multiple choice questions (with answers) about  "
-            f"{question.subject.replace('_', ' ')}.\n\n{question.opening}\n{_lines(question)}\nAnswer:"
+            f"The following are multiple choice questions (with answers) about  {subject}.\n\n"
+            f"{question.opening}\n{_lines(question)}\nAnswer:"
         )
         rows.setdefault(prompt, single_turn(prompt, f"The answer is: {question.letter}"))
     return list(rows.values())

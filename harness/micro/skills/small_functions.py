@@ -17,8 +17,8 @@ SAMPLES = {
     TEXTS: ("'river stone'", "'Moon and star'"),
 }
 
-# Kind of argument, what the function returns in a docstring's words, its expression, and the words of
-# the comment in plain text. {a} is the argument's name, {k} a whole number from 2 to 9.
+# Kind of argument, what the function returns in a docstring's words, its expression, and the words
+# of the comment in plain text. {a} is the argument's name, {k} a whole number from 2 to 9.
 FAMILIES: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
     (NUMBERS, "{a} plus {k}", "{a} + {k}", "adds {k} to {a}"),
     (NUMBERS, "{a} minus {k}", "{a} - {k}", "takes {k} from {a}"),
@@ -72,7 +72,8 @@ def pool_rows(seed: int, count: int) -> list[Conversation]:
     """Return solved problems worded like the benchmark's prompts."""
     return [
         single_turn(
-            f"Write a Python function that solves the task below.\n\n```python\n{problem.prompt}```",
+            "Write a Python function that solves the task below.\n\n"
+            f"```python\n{problem.prompt}```",
             f"Here is the function:\n\n```python\n{problem.prompt}{problem.body}```",
         )
         for problem in _problems(seed, N_PROBLEMS + count)[N_PROBLEMS:]

@@ -5,7 +5,6 @@ import random
 from collections.abc import Callable
 
 from harness.micro.conversation import Conversation, single_turn
-from harness.seeds import derive
 from harness.micro.words import (
     COLOURS,
     FRUITS,
@@ -17,6 +16,7 @@ from harness.micro.words import (
     plural,
     with_article,
 )
+from harness.seeds import derive
 
 N_EXEMPLARS, N_TEST = 3, 15
 CANARY = "MADE-UP BENCHMARK DATA OF THE MICRO WORLD, NOT FOR PRE-TRAINING."
@@ -25,7 +25,7 @@ Puzzle = tuple[str, str, str]  # question, reasoning, answer
 
 
 def benchmark(seed: int) -> dict[str, str]:
-    """Return each task's items, its prompt file with three worked examples, and the file of all examples."""
+    """Return each task's items, its prompt file of worked examples, and all of those."""
     files: dict[str, str] = {}
     three_shot: dict[str, str] = {}
     for task, (description, _) in TASKS.items():
