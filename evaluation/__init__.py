@@ -1,0 +1,1 @@
+"""The seven benchmarks of a run, each in its own folder, and what they stand on."""
