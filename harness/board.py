@@ -1,0 +1,297 @@
+"""The board: one table of runs and one of cells, made from records alone.
+
+``runs`` has a row a run, failed and unreadable ones included; ``leaderboard`` a row a cell, seeds
+aggregated. Both are the same bytes for the same records: nothing is read from the clock, the
+machine or the order in which files were found.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.files import write_atomic
+from harness.record import SELECTION_STAGES as SELECTION
+from harness.record import Record, RecordError, Stage, find_records, read_record
+
+BENCHMARKS = ("mmlu", "gsm8k", "bbh", "tydiqa", "codex", "squad", "alpaca_eval")
+REFERENCE_METHOD = "random"  # what the others are held against in plots
+STAGES: tuple[Stage, ...] = (*SELECTION, "train", "evaluate")
+
+# A cell, and within it the part that says which rows of the leaderboard compete with each other.
+CELL = (
+    "method", "pool", "pool_size", "budget", "target", "model",
+    "selector_model", "recipe", "suite", "judge",
+)  # fmt: skip
+CONTEST = ("suite", "judge", "model", "recipe", "pool", "pool_size", "budget")
+
+_COSTS = ("flops_select", "flops_train", "flops_total", "flops_paper", "tokens_train", "seconds",
+          "peak_memory_mb")  # fmt: skip
+_FIRST = ("run_id", "status", "method", "pool", "pool_size", "budget", "target", "model",
+          "selector_model", "recipe", "seed", *BENCHMARKS, "mean", *_COSTS, "error")  # fmt: skip
+_LAST = (
+    "mean_stderr", "n_benchmarks", "floor", "suite", "judge",
+    "seconds_select", "seconds_train", "seconds_evaluate", "flops_evaluate", "flops_spent",
+    "rows_trained", "rows_without_labels", "rows_truncated", "git_commit",
+)  # fmt: skip
+
+
+@dataclass
+class Board:
+    """All that the records of some folders say.
+
+    Attributes:
+        records: the readable records, in the order of ``runs``; each run once.
+        runs: see the module; scores in percent.
+        leaderboard: see the module. ``<name>_sd`` is the sample standard deviation over seeds
+            (empty for one seed), ``<name>_stderr`` the standard error that comes from the finite
+            number of test items (root mean square over the seeds: they share the items, so it does
+            not shrink with more of them). ``rank`` counts rivals of the same contest.
+        benchmarks: the seven, then others found, by name.
+        warnings: what a reader of the numbers should know.
+    """
+
+    records: list[Record]
+    runs: pd.DataFrame
+    leaderboard: pd.DataFrame
+    benchmarks: tuple[str, ...] = BENCHMARKS
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """The runs that are not done."""
+        return self.runs[self.runs["status"] != "done"]
+
+    def write(self, folder: Path) -> dict[str, Path]:
+        """Write ``runs.csv`` and ``leaderboard.csv`` and return their paths."""
+        paths = {"runs": folder / "runs.csv", "leaderboard": folder / "leaderboard.csv"}
+        write_atomic(paths["runs"], csv(self.runs))
+        write_atomic(paths["leaderboard"], csv(self.leaderboard))
+        return paths
+
+
+def read_board(folders: Iterable[Path]) -> Board:
+    """Read every record below ``folders``.
+
+    A file that is no readable record becomes a row with the status ``unreadable``.
+
+    Raises:
+        FileNotFoundError: a folder does not exist.
+    """
+    runs: dict[str, Record] = {}
+    unreadable: list[dict[str, Any]] = []
+    repeated = 0
+    for path in find_records(*folders):
+        try:
+            record = read_record(path)
+        except (RecordError, OSError) as error:
+            unreadable.append(
+                {"run_id": path.stem, "status": "unreadable", "error": _one_line(str(error))}
+            )
+            continue
+        former = runs.get(record.run_id)
+        repeated += former is not None
+        if former is None or (former.status, record.status) == ("failed", "done"):
+            runs[record.run_id] = record
+    return _board(list(runs.values()), unreadable, repeated)
+
+
+def _board(records: list[Record], unreadable: list[dict[str, Any]], repeated: int) -> Board:
+    records = sorted(
+        records,
+        key=lambda record: tuple(
+            getattr(record, name) for name in (*CONTEST, "target", "method", "seed", "run_id")
+        ),
+    )
+    found = {name for record in records for name in record.scores}
+    extra = tuple(sorted(found - set(BENCHMARKS)))
+    benchmarks = BENCHMARKS + extra
+    columns = [
+        *_FIRST,
+        *(f"{name}_stderr" for name in BENCHMARKS),
+        *(column for name in extra for column in (_column(name), f"{_column(name)}_stderr")),
+        *_LAST,
+    ]
+    rows = [_run_row(record, benchmarks) for record in records]
+    unreadable.sort(key=lambda row: (row["run_id"], row["error"]))
+    # Objects, so that whole numbers stay whole beside the empty cells of unreadable records.
+    runs = pd.DataFrame([*rows, *unreadable], columns=columns, dtype=object)
+    warnings = _mixtures(records)
+    if repeated:
+        warnings.append(f"{repeated} records name a run that another record names; taken once.")
+    return Board(records, runs, _leaderboard(rows, benchmarks), benchmarks, warnings)
+
+
+def _column(name: str) -> str:
+    """A benchmark's column: its name, unless that would hide another column."""
+    return f"{name}_score" if name in {*_FIRST, *_LAST} - set(BENCHMARKS) else name
+
+
+def _run_row(record: Record, benchmarks: Sequence[str]) -> dict[str, Any]:
+    """One run as a row of ``runs``."""
+    row: dict[str, Any] = {name: getattr(record, name) for name in (*CELL, "run_id", "status")}
+    row |= {"seed": record.seed, "floor": record.floor, "error": _one_line(record.error)}
+    errors = []
+    for name in benchmarks:
+        score = record.scores.get(name)
+        row[_column(name)] = _finite(score.score if score else None)
+        row[f"{_column(name)}_stderr"] = _finite(score.stderr if score else None)
+        if score:
+            errors.append(row[f"{_column(name)}_stderr"])
+    row["mean"] = _finite(record.mean)
+    row["n_benchmarks"] = len(record.scores)
+    known = [error for error in errors if error is not None]
+    if known and len(known) == len(errors):  # independent items: variances add
+        row["mean_stderr"] = math.sqrt(sum(error**2 for error in known)) / len(known)
+    row |= {name: getattr(record, name) for name in ("flops_select", "flops_train", "flops_total")}
+    row |= {
+        "flops_paper": record.flops_paper,
+        "flops_evaluate": record.cost("evaluate"),
+        "flops_spent": sum(entry.flops for entry in record.ledger if not entry.reused),
+        "tokens_train": record.cost("train", column="tokens"),
+        "seconds": record.seconds,
+        "seconds_select": record.cost(*SELECTION, column="seconds"),
+        "seconds_train": record.cost("train", column="seconds"),
+        "seconds_evaluate": record.cost("evaluate", column="seconds"),
+        "peak_memory_mb": record.peak_memory_mb,
+        "rows_trained": record.training.rows,
+        "rows_without_labels": record.training.rows_without_labels,
+        "rows_truncated": record.training.rows_truncated,
+        "git_commit": record.git_commit,
+    }
+    return row
+
+
+def _leaderboard(rows: Sequence[dict[str, Any]], benchmarks: Sequence[str]) -> pd.DataFrame:
+    """Aggregate rows of ``runs`` over seeds, best mean of each contest first, floors last."""
+    cells: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        cells[tuple(row[name] for name in CELL)].append(row)
+    scores = ["mean", *(_column(name) for name in benchmarks)]
+    aggregated = []
+    for key, members in cells.items():
+        done = [row for row in members if row["status"] == "done"]
+        cell: dict[str, Any] = dict(zip(CELL, key, strict=True))
+        cell["floor"] = any(row["floor"] for row in members)
+        cell["n_seeds"] = len({row["seed"] for row in done})
+        cell["n_failed"] = len(members) - len(done)
+        for name in scores:
+            values = _present(done, name)
+            errors = _present(done, f"{name}_stderr")
+            cell[name] = statistics.fmean(values) if values else None
+            cell[f"{name}_sd"] = statistics.stdev(values) if len(values) > 1 else None
+            cell[f"{name}_stderr"] = (
+                math.sqrt(statistics.fmean(error**2 for error in errors)) if errors else None
+            )
+        for name in _COSTS:
+            values = _present(done, name)
+            cell[name] = statistics.fmean(values) if values else None
+        aggregated.append(cell)
+    aggregated.sort(
+        key=lambda cell: (
+            *(cell[name] for name in CONTEST),
+            cell["floor"],
+            math.inf if cell["mean"] is None else -cell["mean"],
+            *(cell[name] for name in CELL),
+        )
+    )
+    ranks: Counter[tuple[Any, ...]] = Counter()
+    for cell in aggregated:
+        contest = tuple(cell[name] for name in CONTEST)
+        if not cell["floor"] and cell["mean"] is not None:
+            ranks[contest] += 1
+            cell["rank"] = ranks[contest]
+    columns = [
+        *CELL[:6], "rank", "n_seeds", "n_failed", "mean", "mean_sd", "mean_stderr",
+        *(_column(name) for name in benchmarks),
+        *_COSTS, *CELL[6:], "floor",
+        *(f"{_column(name)}_{kind}" for name in benchmarks for kind in ("sd", "stderr")),
+    ]  # fmt: skip
+    return pd.DataFrame(aggregated, columns=columns)
+
+
+def spending(records: Iterable[Record]) -> pd.DataFrame:
+    """What the runs cost by stage, at full price and as really spent.
+
+    The full price counts a stage in every run that needs it. What was really spent leaves out what
+    a run found in the store (``reused``), so that a shared pool pass counts once.
+
+    Returns:
+        One row a stage and a last row ``total``; columns ``flops, flops_spent, seconds,
+        seconds_spent, tokens, tokens_spent``.
+    """
+    names = ("flops", "seconds", "tokens")
+    columns = [column for name in names for column in (name, f"{name}_spent")]
+    table: dict[str, dict[str, float]] = {stage: dict.fromkeys(columns, 0.0) for stage in STAGES}
+    for record in records:
+        for entry in record.ledger:
+            for name in names:
+                value = getattr(entry, name)
+                table[entry.stage][name] += value
+                table[entry.stage][f"{name}_spent"] += 0.0 if entry.reused else value
+    frame = pd.DataFrame.from_dict(table, orient="index")
+    frame.loc["total"] = frame.sum()
+    return frame
+
+
+def csv(frame: pd.DataFrame) -> str:
+    """``frame`` as CSV text: every number in one fixed form, missing ones empty."""
+    formatted = pd.DataFrame(
+        {name: [_cell(name, value) for value in frame[name].tolist()] for name in frame.columns},
+        dtype=object,
+    )
+    return formatted.to_csv(index=False, lineterminator="\n")
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None or value is pd.NaT or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    if isinstance(value, float):
+        if name.startswith("flops"):
+            return f"{value:.6g}"
+        if value.is_integer() and (name in _WHOLE or name.startswith("n_")):
+            return str(int(value))
+        digits = 1 if name == "peak_memory_mb" else 3 if name.startswith("seconds") else 4
+        return f"{value:.{digits}f}"
+    return str(value)
+
+
+_WHOLE = ("pool_size", "budget", "seed", "rank", "tokens_train", "rows_trained",
+          "rows_without_labels", "rows_truncated")  # fmt: skip
+
+
+def _mixtures(records: Iterable[Record]) -> list[str]:
+    """Cells whose seeds were not run on the same data, weights and template."""
+    seen: dict[tuple[Any, ...], dict[str, set[str | None]]] = defaultdict(lambda: defaultdict(set))
+    for record in records:
+        if record.status != "done":
+            continue
+        cell = seen[tuple(getattr(record, name) for name in CELL)]
+        for name, value in {**record.digests, "template": record.chat_template_hash}.items():
+            cell[name].add(value)
+    return [
+        f"{key[0]} (pool {key[1]}, {key[2]} rows, budget {key[3]}) averages runs whose {name} "
+        "differs: see the digests in their records."
+        for key, digests in seen.items()
+        for name, values in digests.items()
+        if len(values) > 1
+    ]
+
+
+def _present(rows: Iterable[dict[str, Any]], name: str) -> list[float]:
+    return [row[name] for row in rows if row.get(name) is not None]
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
