@@ -157,7 +157,6 @@ def train(
         warmup_steps=recipe.warmup_ratio,  # below 1 transformers reads it as a share of all steps
         weight_decay=recipe.weight_decay,
         bf16=recipe.precision == "bf16",
-        gradient_checkpointing=recipe.gradient_checkpointing,
         gradient_accumulation_steps=_accumulation(recipe),
         train_sampling_strategy="group_by_length",
         length_column_name="length",
@@ -172,6 +171,7 @@ def train(
         disable_tqdm=not interactive(),
         use_cpu=base.torch_device() == "cpu",
         dataloader_pin_memory=base.torch_device() != "cpu",
+        **({"gradient_checkpointing": True} if recipe.gradient_checkpointing else {}),
         **recipe.trainer,
     )
     trainer = Trainer(

@@ -1,0 +1,44 @@
+# Everything a user or a developer types. `make demo` and `make test` set up .venv by themselves.
+PYTHON ?= python3.11
+BIN    := .venv/bin
+# The CPU build of torch is the default; `make demo TORCH=cuda` takes the build with CUDA.
+TORCH  ?= cpu
+STAMP  := .venv/installed-$(TORCH)
+DEMO_OUT ?= outputs/demo
+
+.PHONY: demo demo-small test test-slow lint types bench setup clean help
+
+help:
+	@echo "make demo     the embedded sweep: pool to Pareto report, in minutes (writes $(DEMO_OUT))"
+	@echo "make test     the tests        make test-slow   those that take minutes"
+	@echo "make lint     ruff             make types       mypy on harness/"
+	@echo "TORCH=cuda    install the CUDA build of torch instead of the CPU one"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt tools/install.py
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python tools/install.py --torch $(TORCH)
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/python -m harness experiment=demo_reference out=$(DEMO_OUT)
+	@$(BIN)/python -m harness experiment=demo out=$(DEMO_OUT)
+
+demo-small: $(STAMP)
+	@$(BIN)/python -m harness experiment=demo_small
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(STAMP)
+	@$(BIN)/python -m pytest -m slow
+
+lint: $(STAMP)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(STAMP)
+	@$(BIN)/mypy
+
+clean:
+	rm -rf .venv outputs build dist *.egg-info
