@@ -61,12 +61,12 @@ class Grading:
     Attributes:
         judge: whom AlpacaEval asks.
         folder: where a metric may leave files of its own.
-        model: digest-like name of what is judged, for caches and leaderboards.
+        progress: whether a metric that takes time may show a bar.
     """
 
     judge: Judge | None
     folder: Path
-    model: str = "model"
+    progress: bool = False
 
 
 @dataclass

@@ -67,6 +67,7 @@ class ReferenceRule(Judge):
         (folder / "prompt.txt").write_text("{output_1}" + SEPARATOR + "{output_2}", "utf-8")
         return {
             "annotators_config": str(config.resolve()),
+            "caching_path": None,
             "fn_completions": _compare,
             "fn_completion_parser": lambda completion: [completion],
         }
@@ -109,8 +110,11 @@ class AlpacaEvalJudge(Judge):
             )
 
     def arguments(self, folder: Path) -> dict[str, Any]:
-        """The packaged configuration by its name."""
-        return {"annotators_config": self.annotator}
+        """The packaged configuration by its name; replies are kept, for they cost money."""
+        return {
+            "annotators_config": self.annotator,
+            "caching_path": str((folder / "annotations.json").resolve()),
+        }
 
 
 def _compare(prompts: Sequence[str], **_: Any) -> dict[str, list[Any]]:

@@ -46,7 +46,8 @@ class ChatLM(LM):
         batch_tokens: most tokens in a batch, new ones and padding counted.
         max_length: most tokens of a prompt with its continuation; less if the model takes less.
             Longer prompts lose tokens on the left, behind the first (BOS); see ``truncated``.
-        seed: of sampled text. A sample depends on seed, task, item and its number, not on the batch.
+        seed: of sampled text. A sample depends on seed, task, item and its number, not on its
+            batch.
         progress: whether to show a bar.
 
     Attributes:
@@ -112,8 +113,8 @@ class ChatLM(LM):
     ) -> list[tuple[float, bool]]:
         """(log-probability, whether greedy decoding gives it) of each continuation, in fp32.
 
-        Continuations that differ in their last token only share one forward pass. The recorded
-        prompt length holds all tokens that went in.
+        Continuations that differ in their last token only share one forward pass, which counts as
+        one request in ``lengths``, with all tokens that went in.
         """
         contexts = self._encode([request.args[0] for request in requests])
         wholes = self._encode(["".join(request.args) for request in requests])
@@ -124,8 +125,9 @@ class ChatLM(LM):
             start = min(len(context), len(whole) - 1)
             goal = whole[start:]
             fed = self._fit(whole[:-1], 1, request.task_name)
+            if tuple(fed) not in jobs:
+                self.lengths[request.task_name].append((len(fed), 0))
             jobs[tuple(fed)].append((index, goal))
-            self.lengths[request.task_name].append((len(fed), 0))
         answers: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
         order = sorted(jobs, key=len, reverse=True)
         bar = self._bar(len(order), "choices", disable_tqdm)
@@ -247,11 +249,20 @@ class ChatLM(LM):
     @torch.inference_mode()
     def _continue(self, batch: list[Row]) -> None:
         """Fill in ``new`` and ``text`` of all rows. Rows that have ended leave the batch."""
-        ids, mask = self._padded(row.ids for row in batch)
+        # Samples of one prompt share its pass.
+        prompts = {
+            ids: number for number, ids in enumerate(dict.fromkeys(tuple(r.ids) for r in batch))
+        }
+        ids, mask = self._padded(prompts)
         output = self._forward(ids, mask, keep=1, use_cache=True)
-        alive = list(batch)
+        cache, logits = output.past_key_values, output.logits[:, -1]
+        if len(prompts) < len(batch):
+            rows = torch.tensor([prompts[tuple(row.ids)] for row in batch], device=mask.device)
+            cache.batch_select_indices(rows)
+            mask, logits = mask[rows], logits[rows]
+        alive: list[Row | None] = list(batch)
         while True:
-            tokens = choose(output.logits[:, -1].float(), alive)
+            tokens = choose(logits.float(), alive)
             going = [
                 index
                 for index, (row, token) in enumerate(zip(alive, tokens.tolist(), strict=True))
@@ -259,7 +270,6 @@ class ChatLM(LM):
             ]
             if not going:
                 return
-            cache = output.past_key_values
             # Copying the cache costs about as much as a step, so a few idle rows are let be.
             if len(going) <= 0.75 * len(alive):
                 keep = torch.tensor(going, device=mask.device)
@@ -273,6 +283,7 @@ class ChatLM(LM):
             output = self._forward(
                 tokens[:, None], mask, keep=1, past_key_values=cache, use_cache=True
             )
+            logits = output.logits[:, -1]
 
     def _ends(self, row: Row, token: int) -> bool:
         """Take a token in; say whether it was the row's last, and set ``text`` then."""

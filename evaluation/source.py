@@ -58,9 +58,8 @@ class Source:
 
 def read_text(path: Path) -> str:
     """A text file's content, unpacked if its name ends in ``.gz``."""
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else None
-    with opened or path.open(encoding="utf-8") as stream:
-        return stream.read()
+    data = path.read_bytes()
+    return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
 
 
 def read_json(path: Path) -> Any:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# The word that stands for the embedded world's folder until the harness has generated it.
+MICRO = "micro"
+
 
 @dataclass
 class SuiteResult:
@@ -32,8 +35,9 @@ class SuiteResult:
 
     Attributes:
         scores: by benchmark.
-        lengths: by benchmark, int64 [requests, 2]: prompt tokens and generated tokens. The choices
-            of a multiple-choice item count as prompt, and generated is 0.
+        lengths: by benchmark, int64 [requests, 2]: prompt tokens and generated tokens. Choices
+            that differ in one token are one request, all prompt; each sample of an item is one,
+            though the samples share the pass over their prompt.
     """
 
     scores: dict[str, Score] = field(default_factory=dict)
@@ -84,6 +88,8 @@ class Suite(Component):
                     f"suite.benchmarks.{name} holds {type(benchmark).__name__}, whose name is "
                     f"{benchmark.name}; use suite.benchmarks.{benchmark.name}"
                 )
+        if self.data == MICRO:  # generated later, by the harness
+            return
         source = self._source()
         if not source.is_hub:
             for benchmark in self.benchmarks.values():
@@ -150,7 +156,7 @@ class Suite(Component):
         self.check()
         tasks = {name: self._task(name) for name in self.benchmarks}
         for name, task in tasks.items():
-            task.how = Grading(judge=judge, folder=out_dir / "work" / name)
+            task.how = Grading(judge, out_dir / "work" / name, progress)
         lm = ChatLM(
             model,
             tokenizer,

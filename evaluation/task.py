@@ -91,6 +91,10 @@ class BenchmarkTask(ConfigurableTask):
         self.dataset = {"test": _documents(self.items)}
         self._docs = list(self.dataset["test"])
 
+    def dump_config(self) -> dict[str, Any]:
+        """The benchmark's settings; the base class would print the sources of functions."""
+        return self.benchmark.identity()
+
     def prompt_hashes(self) -> list[str]:
         """First 16 hex digits of the sha256 of each item's rendered prompt."""
         first = [instance for instance in self._instances if instance.idx == 0]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from typing import Any
 
 from evaluation.base import Grades, Grading, Item
 from evaluation.judges import SEPARATOR, Judge
+
+_NAME = "model"  # of the judged outputs in alpaca-eval's board
 
 # What would end a message of the judge's prompt, or be filled in by alpaca-eval's template.
 _MARKERS = re.compile(r"<\|(im_start|im_end|endoftext)\|>")
@@ -29,7 +32,7 @@ def win_rates(items: Sequence[Item], outputs: Sequence[str], how: Grading, judge
     Raises:
         RuntimeError: the judge gave no usable verdict on some pair.
     """
-    with _quiet_root_logger():
+    with _quiet(how.progress):
         import pandas as pd
         from alpaca_eval import evaluate
         from alpaca_eval.annotators import PairwiseAnnotator
@@ -48,15 +51,14 @@ def win_rates(items: Sequence[Item], outputs: Sequence[str], how: Grading, judge
         answers = [neutralise(text) for text in outputs]
         references = [neutralise(item.target) for item in items]
         board, annotations = evaluate(
-            model_outputs=_frame(pd, instructions, answers, how.model),
+            model_outputs=_frame(pd, instructions, answers, _NAME),
             reference_outputs=_frame(pd, instructions, references, "reference"),
-            name=how.model,
+            name=_NAME,
             output_path=None,
             precomputed_leaderboard=None,
             is_return_instead_of_print=True,
             fn_metric="get_winrate",
             sort_by="win_rate",
-            caching_path=str(how.folder / "annotations.json"),
             Annotator=Annotator,
             **judge.arguments(how.folder),
         )
@@ -67,10 +69,10 @@ def win_rates(items: Sequence[Item], outputs: Sequence[str], how: Grading, judge
         if not isinstance(preference.get(instruction), int | float)
         or preference[instruction] != preference[instruction]
     ]
-    if missing or int(board.loc[how.model, "n_total"]) != len(items):
+    if missing or int(board.loc[_NAME, "n_total"]) != len(items):
         raise RuntimeError(
             f"judge {judge.name}: no usable verdict on {len(missing)} of {len(items)} answers "
-            f"(items {', '.join(missing[:5])}); see {how.folder / 'annotations.json'}"
+            f"(items {', '.join(missing[:5])}); its replies, if kept, are in {how.folder}"
         )
     values = [float(preference[instruction]) - 1 for instruction in instructions]
     return Grades(values, {"judge": judge.identity()})
@@ -81,15 +83,20 @@ def _frame(pd: Any, instructions: list[str], outputs: list[str], generator: str)
 
 
 @contextmanager
-def _quiet_root_logger() -> Iterator[None]:
-    """alpaca-eval sets the root logger to INFO when imported, and chats while it works."""
+def _quiet(progress: bool) -> Iterator[None]:
+    """alpaca-eval sets the root logger to INFO when imported, and chats while it works.
+
+    Its progress bar goes to the standard error stream whatever one asks for.
+    """
     root = logging.getLogger()
-    level, disabled = root.level, logging.root.manager.disable
+    level, handlers, disabled = root.level, root.handlers[:], root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
+        bar = nullcontext() if progress else redirect_stderr(io.StringIO())
+        with warnings.catch_warnings(), bar:
             warnings.simplefilter("ignore")
             yield
     finally:
         root.setLevel(level)
+        root.handlers[:] = handlers
         logging.disable(disabled)

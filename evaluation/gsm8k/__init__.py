@@ -14,6 +14,7 @@ from evaluation.source import DataError, Source, read_hub, read_jsonl
 from harness.query import Query
 
 PREFIX = "Answer:"
+_REMEDY = "GSM8k is JSON lines of question and answer, from github.com/openai/grade-school-math"
 _NUMBER = re.compile(r"-?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
 _CALCULATION = re.compile(r"<<[^>]*>>")
 

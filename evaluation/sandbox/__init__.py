@@ -9,7 +9,7 @@ Three processes take part in every run of a program (see ``worker.py``):
   test or the secret;
 - the *checker* executes the benchmark's own test outside, calling the candidate for each value.
   Behind the last assertion it writes a fresh secret into a pipe that the candidate does not have;
-- the *worker* starts both, reads the secret, kills whatever is left and goes on to the next program.
+- the *worker* starts both, reads the secret, kills whatever is left and goes on to the next.
 
 So exiting early, printing a marker, replacing ``assert``'s comparison by an object that is equal to
 everything, or looking for the test in memory do not give a pass.
@@ -19,12 +19,13 @@ warning repeats: files that the user can read, and the network, are then within 
 
 Not covered in any case: errors of the kernel; timing channels; load on the machine within the
 limits; benchmarks whose test is itself hostile (it runs with limits but outside the namespaces);
-functions whose arguments or values are not plain data (numbers, text, bytes and containers of them).
-A program's prints go nowhere, and only the standard library can be imported.
+functions whose arguments or values are not plain data (numbers, text, bytes and containers of
+them). A program's prints go nowhere, and only the standard library can be imported.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -191,10 +192,8 @@ class _Worker:
 
     def close(self) -> None:
         """Kill the worker and what it started."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:

@@ -1,8 +1,8 @@
 """Namespaces and limits for a child process, by system calls alone. Standard library only.
 
 The child sees a root of its own: an in-memory file system with the interpreter's library and the
-system's shared libraries bound in, read-only. It lives in a chroot, which also keeps the kernel from
-letting it make user namespaces, and holds no capabilities.
+system's shared libraries bound in, read-only. It lives in a chroot, which also keeps the kernel
+from letting it make user namespaces, and holds no capabilities.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The sandbox's worker: starts candidate and checker of one program after another.
 
-Run as ``python -I -S worker.py FOLDER NAMESPACES`` with frames (8 bytes of length, JSON) on standard
-input: a head {code, entry_point, timeout, memory_mb} and then, read by the checker alone, {prompt,
-test}. Answers are JSON lines {passed, reason}. Standard library only.
+Run as ``python -I -S worker.py FOLDER NAMESPACES`` with frames (8 bytes of length, JSON) on
+standard input: a head {code, entry_point, timeout, memory_mb} and then, read by the checker alone,
+{prompt, test}. Answers are JSON lines {passed, reason}. Standard library only.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import select
 import signal
 import sys
 import time
+import warnings
+from types import CodeType
 from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -26,29 +28,16 @@ import plain
 MAX_MESSAGE = 4 << 20
 
 # What solutions import most, loaded once instead of in every child.
-PRELOADED = [
-    "bisect",
-    "collections",
-    "copy",
-    "datetime",
-    "decimal",
-    "fractions",
-    "functools",
-    "hashlib",
-    "heapq",
-    "itertools",
-    "math",
-    "operator",
-    "re",
-    "statistics",
-    "string",
-    "typing",
-]
+PRELOADED = (
+    *("bisect", "collections", "copy", "datetime", "decimal", "fractions", "functools", "hashlib"),
+    *("heapq", "itertools", "math", "operator", "re", "statistics", "string", "typing"),
+)
 
 
 def main(root: str, namespaces: bool) -> None:
     """Say which backend works here, then serve until standard input ends."""
     isolation.adopt_orphans()
+    warnings.simplefilter("ignore")  # of code that is parsed
     for name in PRELOADED:
         importlib.import_module(name)
     reason = isolation.probe(root) if namespaces else "switched off"
@@ -64,12 +53,18 @@ def main(root: str, namespaces: bool) -> None:
 
 def judge(head: dict[str, Any], root: str, namespaces: bool) -> tuple[bool, str]:
     """Run one program; (passed, reason)."""
+    try:
+        # Parsing executes nothing, and what does not parse needs no process.
+        code = compile(head["code"], "candidate.py", "exec")
+    except (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError) as error:
+        _read_frame()
+        return False, f"{type(error).__name__}: {error}"
     deadline = time.monotonic() + head["timeout"]
     asked, asks = os.pipe()  # checker to candidate
     told, tells = os.pipe()  # candidate to checker
 
     def run_candidate() -> None:
-        serve(head["code"], head["entry_point"], asked, tells)
+        serve(code, head["entry_point"], asked, tells)
 
     limits = isolation.Limits(head["timeout"], head["memory_mb"])
     isolation.start(run_candidate, root, limits, keep=(asked, tells), namespaces=namespaces)
@@ -98,12 +93,12 @@ def judge(head: dict[str, Any], root: str, namespaces: bool) -> tuple[bool, str]
     return False, "time is up" if word is None else word or "the checker was ended"
 
 
-def serve(code: str, entry_point: str, asked: int, tells: int) -> None:
+def serve(code: CodeType, entry_point: str, asked: int, tells: int) -> None:
     """The candidate: execute the code, then answer calls until the pipe closes."""
     requests = os.fdopen(asked, "rb")
     namespace: dict[str, Any] = {"__name__": "candidate"}
     try:
-        exec(compile(code, "candidate.py", "exec"), namespace)
+        exec(code, namespace)
         function = namespace[entry_point]
         _send(tells, {"value": None})
         for line in requests:
