@@ -1,1 +1,47 @@
-"""Reports."""
+"""Board, plots and page from records alone: ``python -m harness.report DIR...``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["build_report", "print_summary"]
+
+
+def build_report(folders: Sequence[Path], out: Path) -> dict[str, Path]:
+    """Write ``runs.csv, leaderboard.csv, plots/*`` and ``report.html`` into ``out``.
+
+    Args:
+        folders: searched for records, at any depth.
+        out: made if need be.
+
+    Returns:
+        What was written by name: ``runs``, ``leaderboard``, ``report``, ``pareto_png``, ...
+
+    Raises:
+        FileNotFoundError: one of the folders does not exist.
+    """
+    from harness.board import read_board
+    from harness.report.figures import write_figures
+    from harness.report.page import write_page
+
+    board = read_board(folders)
+    paths = board.write(out)
+    pictures = write_figures(board, out / "plots")
+    for picture in pictures:
+        paths |= picture.paths
+    return paths | {"report": write_page(board, pictures, out / "report.html")}
+
+
+def print_summary(folder: Path, written: dict[str, Path]) -> bool:
+    """Print the board of ``folder``'s records, what it cost and where the files are.
+
+    Returns:
+        Whether any run failed or any record could not be read.
+    """
+    from harness.board import read_board
+    from harness.report.table import print_board
+
+    board = read_board([folder])
+    print_board(board, written)
+    return len(board.failures) > 0

@@ -1,0 +1,43 @@
+"""``python -m harness.report DIR... [--out DIR]``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from harness.report import build_report
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Rebuild board, plots and page from records, and print what was written."""
+    parser = argparse.ArgumentParser(
+        prog="python -m harness.report",
+        description="Rebuild board, plots and page from the records of runs, without running any.",
+        epilog="example: python -m harness.report outputs/demo outputs/mine --out outputs/both",
+    )
+    parser.add_argument(
+        "folders",
+        nargs="+",
+        type=Path,
+        metavar="DIR",
+        help="searched for records/*.json, at any depth",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where to write (default: the first DIR)"
+    )
+    chosen = parser.parse_args(arguments)
+    try:
+        paths = build_report(chosen.folders, chosen.out or chosen.folders[0])
+    except (FileNotFoundError, NotADirectoryError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    from harness.board import read_board
+    from harness.report.table import print_board
+
+    print_board(read_board(chosen.folders), paths)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

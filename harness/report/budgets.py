@@ -1,0 +1,122 @@
+"""Score against budget: a line a method, a panel a pool size, the band of random behind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from harness.board import REFERENCE_METHOD, Board
+from harness.report.style import (
+    FLOOR_COLOUR,
+    REFERENCE_COLOUR,
+    colours,
+    empty_figure,
+    error_bars,
+    panels,
+    rows_label,
+    short,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CAPTION = (
+    f"Mean score against the number of rows trained on, for each pool size. The grey band is "
+    f"{REFERENCE_METHOD} selection, mean ± standard deviation over seeds; dashed lines are floors "
+    "and ceilings."
+)
+
+
+def budget_data(board: Board) -> pd.DataFrame:
+    """The points of the curves; a floor stands in each panel that it is a reference for."""
+    parts = []
+    for title, panel in panels(board.leaderboard):
+        bars, kinds = error_bars(panel)
+        panel = panel.assign(setting=title, error=bars, error_kind=kinds)
+        rivals = panel[~panel["floor"].astype(bool)]
+        for size in sorted(set(rivals["pool_size"])) or [0]:
+            floors = panel[panel["floor"].astype(bool) & panel["pool_size"].isin([size, 0])]
+            part = pd.concat([rivals[rivals["pool_size"] == size], floors])
+            parts.append(part.assign(panel_pool_size=size))
+    columns = [
+        "setting", "panel_pool_size", "series", "method", "pool", "pool_size", "budget", "target",
+        "model", "floor", "n_seeds", "mean", "error", "error_kind",
+    ]  # fmt: skip
+    return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def draw_budgets(data: pd.DataFrame) -> Figure:
+    """A row of panels a setting, a panel a pool size."""
+    from matplotlib.figure import Figure
+
+    if data.empty:
+        return empty_figure("No finished run with a score yet.")
+    settings = list(dict.fromkeys(data["setting"]))
+    sizes = sorted(set(data["panel_pool_size"]))
+    figure = Figure(
+        figsize=(max(4.6 * len(sizes), 5.5) + 1.5, 4.2 * len(settings)), layout="constrained"
+    )
+    grid = figure.subplots(len(settings), len(sizes), squeeze=False, sharey="row")
+    palette = colours(data.loc[~data["floor"].astype(bool), "method"])
+    for at, setting in enumerate(settings):
+        for axes, size in zip(grid[at], sizes, strict=True):
+            chosen = data[(data["setting"] == setting) & (data["panel_pool_size"] == size)]
+            if chosen.empty:
+                axes.set_visible(False)
+                continue
+            _panel(axes, chosen, palette)
+            title = rows_label(size) if size else ""
+            axes.set_title(
+                ", ".join(word for word in (setting, title and f"pool of {title}") if word)
+            )
+        grid[at][0].set_ylabel("mean score, %")
+    _legend(figure, data)
+    return figure
+
+
+def _panel(axes: Axes, data: pd.DataFrame, palette: dict[str, str]) -> None:
+    rivals = data[~data["floor"].astype(bool)]
+    budgets = sorted(set(rivals["budget"]) or {1})
+    axes.set_xscale("log", base=2)
+    axes.set_xlabel("budget, rows")
+    axes.set_xticks(budgets, [f"{budget:,}" for budget in budgets])
+    axes.minorticks_off()
+    axes.set_xlim(budgets[0] / 1.35, budgets[-1] * 1.35)
+    for series, line in rivals.groupby("series", sort=True):
+        line = line.sort_values("budget")
+        colour = palette[line["method"].iloc[0]]
+        x, y, bar = (line[name].to_numpy(float) for name in ("budget", "mean", "error"))
+        if line["method"].iloc[0] == REFERENCE_METHOD and (line["n_seeds"] > 1).all():
+            ends = x if len(x) > 1 else axes.get_xlim()
+            band = (y - bar, y + bar)
+            axes.fill_between(ends, *band, color=REFERENCE_COLOUR, alpha=0.15, lw=0, zorder=1)
+        else:
+            axes.errorbar(x, y, yerr=bar, fmt="none", color=colour, elinewidth=1, capsize=2)
+        axes.plot(x, y, color=colour, marker="o", ms=5, lw=1.6, mec="white", label=short(series))
+    for (series, _), line in data[data["floor"].astype(bool)].groupby(["series", "pool_size"]):
+        line = line.sort_values("budget")
+        style: dict[str, Any] = {"color": FLOOR_COLOUR, "lw": 1.2, "ls": _dashes(data, series)}
+        if set(line["budget"]) & set(budgets):
+            axes.plot(line["budget"], line["mean"], marker=".", label=short(series), **style)
+        else:
+            axes.axhline(line["mean"].iloc[-1], label=short(series), **style)
+
+
+def _dashes(data: pd.DataFrame, series: str) -> tuple[int, tuple[int, ...]]:
+    """A dash pattern per floor, since all are grey."""
+    patterns = ((5, 3), (1, 2), (8, 2, 1, 2), (3, 1, 1, 1, 1, 1))
+    names = sorted(set(data.loc[data["floor"].astype(bool), "series"]))
+    return (0, patterns[names.index(series) % len(patterns)])
+
+
+def _legend(figure: Figure, data: pd.DataFrame) -> None:
+    """One entry a name, best first, floors last."""
+    order = data.sort_values("mean", ascending=False).sort_values("floor", kind="stable")
+    handles: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    names = [name for name in dict.fromkeys(map(short, order["series"])) if name in handles]
+    figure.legend([handles[name] for name in names], names, loc="outside right upper")

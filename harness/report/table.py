@@ -1,0 +1,149 @@
+"""The board in the terminal: readable at 100 columns, in a log file and without colour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.board import BENCHMARKS, CONTEST, Board, spending
+from harness.report.style import short
+
+_HEADS = {"mmlu": "MMLU", "gsm8k": "GSM8k", "bbh": "BBH", "tydiqa": "TyDi", "codex": "Codex",
+          "squad": "SQuAD", "alpaca_eval": "Alpaca"}  # fmt: skip
+_WIDTH = 100  # where there is no terminal to ask
+_FAILURES = 8  # as many are named; all are in runs.csv
+
+
+def print_board(board: Board, written: Mapping[str, Path], console: Console | None = None) -> None:
+    """Print the leaderboard, failures, what was spent and the paths of what was written.
+
+    Args:
+        board: from records.
+        written: paths by name, as ``build_report`` gives them; plots are named by their folder.
+        console: standard output unless told.
+    """
+    if console is None:
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console.width = _WIDTH
+    plain = "utf" not in (console.encoding or "").lower()
+    # Names come from records and are never read as markup: everything is a Text.
+    for title, rows in contests(board.leaderboard):
+        console.print()
+        console.print(_text(title, plain, "bold"))
+        console.print(_table(board, rows, plain))
+    for warning in board.warnings:
+        console.print(_text(f"note: {warning}", plain, "yellow"))
+    _print_failures(board, plain, console)
+    done = int((board.runs["status"] == "done").sum())
+    total = spending(board.records).loc["total"]
+    line = f"{done} of {len(board.runs)} runs done"
+    if total["flops"]:
+        line += (
+            f"; {flops(total['flops'])} FLOPs at full price, {flops(total['flops_spent'])} spent"
+        )
+    console.print(_text(line, plain))
+    shown = {name: path for name, path in written.items() if path.parent.name != "plots"}
+    folders = {path.parent for path in written.values() if path.parent.name == "plots"}
+    for path in [*shown.values(), *sorted(folders)]:
+        console.print(_text(f"  {path}", plain), soft_wrap=True)
+
+
+def contests(leaderboard: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Title and rows of each contest: its rivals, best first, then the floors that belong to it."""
+    floor = leaderboard["floor"].astype(bool)
+    rivals, floors = leaderboard[~floor], leaderboard[floor]
+    base = ["suite", "judge", "model"]
+    varying = [name for name in (*base, "recipe", "pool") if rivals[name].nunique() > 1]
+    found = []
+    for key, rows in rivals.groupby(list(CONTEST), sort=True):
+        cell = dict(zip(CONTEST, key, strict=True))
+        fits = (floors[base] == pd.Series({name: cell[name] for name in base})).all(axis=1)
+        fits &= floors["pool"].isin([cell["pool"], "none"]) & floors["recipe"].isin(
+            [cell["recipe"], "none"]
+        )
+        own = floors["pool_size"].eq(cell["pool_size"]) & (
+            floors["budget"].eq(cell["budget"]) | floors["budget"].eq(floors["pool_size"])
+        )
+        below = floors[fits & (own | floors["budget"].eq(0))].sort_values(
+            ["mean", "method"], ascending=[False, True], na_position="last"
+        )
+        words = [f"{name} {cell[name]}" for name in varying]
+        words += [f"pool size {cell['pool_size']:,}", f"budget {cell['budget']:,}"]
+        found.append((", ".join(words), pd.concat([rows, below])))
+    if rivals.empty and len(floors):
+        found.append(("floors", floors))
+    return found
+
+
+def _table(board: Board, rows: pd.DataFrame, plain: bool) -> Table:
+    table = Table(
+        box=box.ASCII2 if plain else box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False
+    )
+    table.add_column("method", max_width=26, overflow="fold")
+    benchmarks = [
+        name for name in board.benchmarks if name in BENCHMARKS or rows[name].notna().any()
+    ]
+    for name in benchmarks:
+        table.add_column(_HEADS.get(name, short(name, 8)), justify="right", no_wrap=True)
+    table.add_column("mean", justify="right", no_wrap=True)
+    table.add_column("FLOPs", justify="right", no_wrap=True)
+    targets = rows.loc[~rows["target"].isin(["any", "none"]), "target"].nunique()
+    for _, row in rows.iterrows():
+        name = short(row["method"], 48)
+        if targets > 1 and row["target"] not in ("any", "none"):
+            name += f" > {row['target']}"
+        if row["floor"]:
+            name += " (floor)"
+        if row["n_failed"]:
+            name += f" ({row['n_failed']} failed)"
+        cells = [name, *(_number(row[name]) for name in benchmarks)]
+        cells += [mean_text(row), flops(row["flops_total"])]
+        style = "dim" if row["floor"] else "bold" if row["rank"] == 1 else ""
+        table.add_row(*(_text(cell, plain) for cell in cells), style=style)
+    return table
+
+
+def mean_text(row: pd.Series) -> str:
+    """``27.5 ± 1.2``: the spread of seeds, where there are several."""
+    spread = f" ± {row['mean_sd']:.1f}" if pd.notna(row["mean_sd"]) else ""
+    return _number(row["mean"]) + spread
+
+
+def flops(value: Any) -> str:
+    """``1.2e13``; a dash where nothing was spent or measured."""
+    if value is None or pd.isna(value) or not value:
+        return "-"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def _number(value: Any) -> str:
+    return "-" if value is None or pd.isna(value) else f"{value:.1f}"
+
+
+def _print_failures(board: Board, plain: bool, console: Console) -> None:
+    failures = board.failures
+    for _, row in failures.head(_FAILURES).iterrows():
+        text = f"{row['status']}: {row['run_id']}: {short(row['error'], 300)}"
+        console.print(_text(text, plain, "red"))
+    if len(failures) > _FAILURES:
+        console.print(
+            _text(f"... and {len(failures) - _FAILURES} more, see runs.csv", plain, "red")
+        )
+
+
+def _text(words: str, plain: bool, style: str = "") -> Text:
+    """Control characters never reach the terminal; without UTF-8, ASCII stands in."""
+    words = "".join(c if c.isprintable() else " " for c in words)
+    if plain:
+        words = words.replace("±", "+-").replace("…", "...").replace("·", "/")
+        words = words.encode("ascii", "replace").decode()
+    return Text(words, style=style)

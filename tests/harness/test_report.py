@@ -1,0 +1,318 @@
+"""The report: complete, safe against what records say, and never in the way of a broken sweep."""
+
+from __future__ import annotations
+
+import html.parser
+import io
+import re
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from harness.board import BENCHMARKS, read_board
+from harness.record import Record, Score, Selection, StageCost, Training, write_record
+from harness.report import build_report, print_summary
+from harness.report.__main__ import main
+from harness.report.pareto import frontier
+from harness.report.style import PALETTE, colours, short, spread
+from harness.report.table import print_board
+
+SOURCES = ("arithmetic", "facts", "passages", "code", "chat", "poems", "logs", "recipes", "spam",
+           "lists", "mail", "noise")  # fmt: skip
+METHODS = {"random": 11, "balanced": 28, "length": 9, "top_ppl": 5, "mid_ppl": 7, "rds_plus": 41}
+
+
+def run(method="random", seed=0, level=20.0, pool_size=2000, budget=64, **changes) -> Record:
+    """A made-up record whose scores scatter around ``level``."""
+    name = f"{method}-p{pool_size}-b{budget}-s{seed}"
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    shares = rng.dirichlet(np.full(len(SOURCES), 0.4))
+    scan = 0.0 if method in ("random", "balanced", "length") else 5e9 * pool_size
+    scores = {
+        benchmark: Score(
+            score=float(np.clip(level + rng.normal(0, 3) + 4 * np.sin(at), 0, 100)),
+            stderr=3.0 + at / 10, n=60, metric="exact_match",
+        )
+        for at, benchmark in enumerate(BENCHMARKS)
+    }  # fmt: skip
+    fields = {
+        "run_id": "".join(c if c.isalnum() or c in "_-" else "_" for c in name),
+        "status": "done", "method": method, "pool": "micro", "pool_size": pool_size,
+        "budget": budget, "target": "multi_task" if method == "rds_plus" else "any",
+        "model": "micro", "selector_model": "micro" if scan else "none", "recipe": "micro",
+        "suite": "micro", "judge": "reference_rule", "seed": seed, "scores": scores,
+        "ledger": [
+            StageCost(stage="score", flops=scan, flops_paper=2 * scan, tokens=pool_size * 90,
+                      seconds=12, reused=seed > 0),
+            StageCost(stage="train", flops=2.1e9 * budget * 3, flops_paper=9e9 * budget * 3,
+                      tokens=budget * 270, seconds=3),
+            StageCost(stage="evaluate", flops=4e11, seconds=1),
+        ],
+        "selection": Selection(
+            rows=budget,
+            sources=dict(zip(SOURCES, (int(s * budget) for s in shares), strict=True)),
+            pool_sources={source: 40 * (at + 1) ** 2 for at, source in enumerate(SOURCES)},
+        ),
+        "training": Training(rows=budget, steps=12),
+        "seconds": 16.5, "peak_memory_mb": 900, "git_commit": "0123abc",
+        "versions": {"torch": "2.13.0"}, "digests": {"pool": f"p{pool_size}", "model": "m1"},
+        "chat_template_hash": "feedbeef", "hardware": {"cpus": 2},
+    }  # fmt: skip
+    return Record(**{**fields, **changes})
+
+
+def floors() -> list[Record]:
+    nothing = {"pool": "none", "recipe": "none", "floor": True, "ledger": [],
+               "selection": Selection(), "training": Training()}  # fmt: skip
+    return [
+        run("base_model", level=2, pool_size=0, budget=0, **nothing),
+        *(run("full_pool", level=33 + size / 1e3, pool_size=size, budget=size, floor=True)
+          for size in (2000, 8000)),
+        run("named_sources[sources=['arithmetic','facts','passages','code']]", level=56,
+            budget=256, pool_size=8000, floor=True),
+    ]  # fmt: skip
+
+
+def sweep() -> list[Record]:
+    """6 methods × 2 pool sizes × 2 budgets × 2 seeds, floors and a failure."""
+    return [
+        *(
+            run(
+                method, seed, level + budget / 40 + (size / 2000 if level > 20 else 0), size, budget
+            )
+            for method, level in METHODS.items()
+            for size in (2000, 8000)
+            for budget in (64, 256)
+            for seed in (0, 1)
+        ),
+        *floors(),
+        run("ifd", status="failed", error="CUDA out of memory.", scores={}, ledger=[]),
+    ]
+
+
+def report(folder: Path, records: list[Record]) -> dict[str, Path]:
+    for record in records:
+        write_record(record, folder / "records")
+    return build_report([folder], folder)
+
+
+def terminal(folder: Path, width=100, encoding="utf-8") -> str:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    print_board(read_board([folder]), {}, Console(file=stream, width=width, highlight=False))
+    stream.flush()
+    return stream.buffer.getvalue().decode(encoding)
+
+
+class Page(html.parser.HTMLParser):
+    """Collects what a browser would run or fetch, and the text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.words = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_data(self, data):
+        self.words += data
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> tuple[Path, dict[str, Path], float]:
+    folder = tmp_path_factory.mktemp("sweep")
+    start = time.process_time()
+    paths = report(folder, sweep())
+    return folder, paths, time.process_time() - start
+
+
+def test_everything_is_written(built):
+    folder, paths, seconds = built
+    names = {"runs", "leaderboard", "report"} | {
+        f"{figure}_{kind}"
+        for figure in ("pareto", "budgets", "sources", "benchmarks")
+        for kind in ("png", "svg", "csv")
+    }
+    assert set(paths) == names
+    assert all(path.is_file() and path.is_relative_to(folder) for path in paths.values())
+    assert paths["pareto_png"].read_bytes().startswith(b"\x89PNG")
+    assert len(pd.read_csv(paths["runs"])) == 6 * 8 + 4 + 1
+    assert seconds < 12
+
+
+def test_rebuilding_gives_the_same_bytes(built, tmp_path):
+    folder, paths, _ = built
+    again = build_report([folder], tmp_path)
+    for name, path in paths.items():
+        assert path.read_bytes() == again[name].read_bytes(), name
+
+
+def test_the_frontier_by_hand():
+    cells = [(1, 10), (2, 9), (2, 12), (3, 12), (4, 20), (5, 19), (1, 8)]
+    rows = pd.DataFrame(cells, columns=["flops_total", "mean"])
+    assert frontier(rows) == [0, 2, 4]
+
+
+def test_the_pareto_data(built):
+    _, paths, _ = built
+    data = pd.read_csv(paths["pareto_csv"])
+    rivals = data[~data.floor]
+    assert len(rivals) == 24 and set(data[data.floor].method) >= {"base_model", "full_pool"}
+    assert not data[data.floor].on_frontier.any()
+    edge = rivals[rivals.on_frontier].sort_values("flops_total")
+    assert edge["mean"].is_monotonic_increasing and edge["mean"].iloc[-1] == rivals["mean"].max()
+    assert set(rivals.error_kind) == {"sd of seeds"}
+    assert set(data[data.floor].error_kind) == {"se of items"}
+
+
+def test_what_was_selected_adds_up(built):
+    data = pd.read_csv(built[1]["sources_csv"])
+    assert data.bar.iloc[0] == "(the pool itself)"
+    assert data.groupby("bar").share.sum().to_numpy() == pytest.approx(1, abs=1e-3)
+    assert set(data.pool_size) == {8000} and set(data.budget) == {256}
+
+
+def test_the_page_stands_alone(built):
+    text = built[1]["report"].read_text()
+    page = Page(text)
+    assert page.tags.count("script") == 1 and page.tags.count("svg") == 4
+    for name, value in page.attributes:
+        if name in ("src", "href", "xlink:href"):
+            assert value.startswith("#"), (name, value)
+    assert not re.search(r"url\((?!#)", text)
+    ids = [value for name, value in page.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    assert {value[1:] for n, value in page.attributes if n.endswith("href")} <= set(ids)
+    for words in ("CUDA out of memory", "no evidence about real models", "feedbeef", "0123abc",
+                  "reference_rule", "full price", "8,000: p8000"):  # fmt: skip
+        assert words in page.words
+
+
+def test_the_script_is_the_one_the_policy_allows(built):
+    import base64
+    import hashlib
+
+    text = built[1]["report"].read_text()
+    script = text.split("<script>")[1].split("</script>")[0]
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{allowed}'" in text
+
+
+def test_hostile_text_stays_text(tmp_path):
+    evil = "<script>alert(1)</script>"
+    marked = "--><img src=x onerror=alert(1)>$x^2$[bold red]\x1b[31m"
+    paths = report(
+        tmp_path,
+        [
+            run(evil, pool=evil, target=marked, suite=evil, git_commit=evil, versions={evil: evil}),
+            run(marked, selection=Selection(sources={evil: 3, marked: 2}, pool_sources={evil: 9})),
+            run("x", status="failed", error=f"{evil} {marked}", scores={}),
+            run("y", scores={evil: Score(score=1, n=1, metric="em")}),
+        ],
+    )
+    page = Page(paths["report"].read_text())
+    assert page.tags.count("script") == 1 and "img" not in page.tags
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    assert evil in page.words
+    assert "<script" not in paths["pareto_svg"].read_text()
+    shown = terminal(tmp_path)
+    assert "\x1b" not in shown and "[bold red]" in "".join(shown.split()).replace(
+        "boldred", "bold red"
+    )
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [],
+        [run("x", status="failed", error="no", scores={}, ledger=[])],
+        [run("random")],
+        [run("random", ledger=[])],
+        floors(),
+        floors()[:1],
+        [run("a$b^{", scores={"only": Score(score=3, n=1, metric="em")})],
+        [run("rds_plus", target=target) for target in ("mmlu", "bbh")],
+        [run(method, model=model) for method in ("a", "b") for model in ("one", "two")],
+        [run(f"method_{at}", level=20) for at in range(25)],
+        [run("c", selection=Selection(sources={f"source {i}": 9 for i in range(40)}))],
+    ],
+    ids=["nothing", "failures", "one", "free", "floors", "base", "odd", "targets", "models", "many",
+         "sources"],
+)  # fmt: skip
+def test_whatever_is_missing_a_report_comes_out(tmp_path, records):
+    unique = [r.model_copy(update={"run_id": f"r{at}"}) for at, r in enumerate(records)]
+    paths = report(tmp_path, unique)
+    assert all(path.stat().st_size for path in paths.values())
+    terminal(tmp_path)
+
+
+def test_the_terminal_table_fits(built):
+    text = terminal(built[0])
+    assert max(map(len, text.splitlines())) <= 100
+    lines = [line for line in text.splitlines() if line.strip()]
+    block = lines[lines.index("pool size 8,000, budget 256") :]
+    assert block[1].split()[0] == "method" and block[1].split()[-1] == "FLOPs"
+    names = [line.split()[0] for line in block[3:9]]
+    assert names[0] == "rds_plus" and set(names) == set(METHODS)
+    assert "(floor)" in " ".join(block[9:15]) and "base_model" in " ".join(block[9:15])
+    assert re.search(r"rds_plus .* \d+\.\d ± \d+\.\d +4\.2e13", text)
+    assert "failed: ifd" in text and "52 of 53 runs done" in text
+
+
+def test_the_terminal_table_without_utf8(built):
+    terminal(built[0], encoding="ascii").encode("ascii")
+
+
+def test_names_are_no_markup(tmp_path):
+    report(tmp_path, [run("rds_plus[pooling=mean,span=prompt]")])
+    assert "rds_plus[pooling=mean" in terminal(tmp_path)
+
+
+def test_summary_says_whether_anything_failed(tmp_path, capsys):
+    paths = report(tmp_path, [run()])
+    assert not print_summary(tmp_path, paths)
+    assert str(paths["report"]) in capsys.readouterr().out.replace("\n", "")
+    write_record(run("x", status="failed", error="no"), tmp_path / "records")
+    assert print_summary(tmp_path, paths)
+
+
+def test_the_command(tmp_path, capsys):
+    write_record(run(), tmp_path / "a" / "records")
+    assert main([str(tmp_path / "a"), "--out", str(tmp_path / "b")]) == 0
+    assert (tmp_path / "b" / "report.html").is_file()
+    assert not (tmp_path / "a" / "report.html").exists()
+    assert main([str(tmp_path / "nowhere")]) == 2
+    assert "no such folder" in capsys.readouterr().err
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.report", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "example:" in done.stdout
+
+
+def test_colours_belong_to_names():
+    alone = colours(["rds_plus"])["rds_plus"]
+    assert colours(["rds_plus", "random"])["rds_plus"] == alone
+    assert len(set(colours(f"m{i}" for i in range(10)).values())) == len(PALETTE)
+    assert len(colours(f"m{i}" for i in range(30))) == 30
+
+
+def test_short_and_spread():
+    assert short("a\nb") == "a b"
+    assert len(short("x" * 99)) == 30 and short("abc[def=ghi]" * 9).endswith("]")
+    assert spread([5, 5, 5], 1, 0, 10) == [5, 6, 7]
+    assert spread([9.5, 9.6], 1, 0, 10) == [9, 10]
+    crowded = spread([5] * 30, 1, 0, 10)
+    assert min(crowded) >= -1e-9 and max(crowded) <= 10 + 1e-9
