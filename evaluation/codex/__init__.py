@@ -144,4 +144,6 @@ def _signature_and_docstring(row: dict[str, Any]) -> tuple[str, str]:
     }
     node = functions[row["entry_point"]]
     returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
-    return f"{node.name}({ast.unparse(node.args)}){returns}", (ast.get_docstring(node) or "").strip()
+    return f"{node.name}({ast.unparse(node.args)}){returns}", (
+        ast.get_docstring(node) or ""
+    ).strip()
