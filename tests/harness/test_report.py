@@ -217,7 +217,13 @@ def test_hostile_text_stays_text(tmp_path):
             run(evil, pool=evil, target=marked, suite=evil, git_commit=evil, versions={evil: evil}),
             run(marked, selection=Selection(sources={evil: 3, marked: 2}, pool_sources={evil: 9})),
             run("x", status="failed", error=f"{evil} {marked}", scores={}),
-            run("y", scores={evil: Score(score=1, n=1, metric="em")}),
+            run(
+                "y",
+                scores={
+                    evil: Score(score=1, n=1, metric="em"),
+                    "error": Score(score=2, n=1, metric="em"),
+                },
+            ),
         ],
     )
     page = Page(paths["report"].read_text())

@@ -7,6 +7,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 import harness.micro
+from harness.micro.tokenizer import VOCABULARY_SIZE
 from harness.micro.world import pool
 
 MODEL = Path(harness.micro.__file__).parent / "model"
@@ -72,7 +73,7 @@ def test_model_loads_and_has_the_stated_size(tokenizer: PreTrainedTokenizerBase)
     model = AutoModelForCausalLM.from_pretrained(MODEL)
     report = json.loads((MODEL / "pretraining.json").read_text())
     assert model.num_parameters() == report["parameters"] < 1_500_000
-    assert model.config.vocab_size == len(tokenizer) == 1024
+    assert model.config.vocab_size == len(tokenizer) == VOCABULARY_SIZE
     assert model.config.max_position_embeddings >= 1024
     set_options = {k for k, v in model.generation_config.to_diff_dict().items() if v is not None}
     assert set_options <= {"bos_token_id", "eos_token_id", "pad_token_id", "transformers_version"}
