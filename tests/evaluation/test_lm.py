@@ -12,7 +12,8 @@ torch = pytest.importorskip("torch")
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors  # noqa: E402
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast  # noqa: E402
 
-from evaluation.lm import ChatLM, Row, choose  # noqa: E402
+from evaluation.decoding import Row, choose  # noqa: E402
+from evaluation.lm import ChatLM  # noqa: E402
 from harness.chat import Chat  # noqa: E402
 
 SPECIAL = ["<pad>", "<s>", "</s>"]
