@@ -54,7 +54,7 @@ class Board:
             (empty for one seed), ``<name>_stderr`` the standard error that comes from the finite
             number of test items (root mean square over the seeds: they share the items, so it does
             not shrink with more of them). ``rank`` counts rivals of the same contest.
-        benchmarks: the seven, then others found, by name.
+        benchmarks: columns of the seven, then of others found, by name.
         warnings: what a reader of the numbers should know.
     """
 
@@ -126,7 +126,8 @@ def _board(records: list[Record], unreadable: list[dict[str, Any]], repeated: in
     warnings = _mixtures(records)
     if repeated:
         warnings.append(f"{repeated} records name a run that another record names; taken once.")
-    return Board(records, runs, _leaderboard(rows, benchmarks), benchmarks, warnings)
+    score_columns = tuple(_column(name) for name in benchmarks)
+    return Board(records, runs, _leaderboard(rows, score_columns), score_columns, warnings)
 
 
 def _column(name: str) -> str:
@@ -169,12 +170,12 @@ def _run_row(record: Record, benchmarks: Sequence[str]) -> dict[str, Any]:
     return row
 
 
-def _leaderboard(rows: Sequence[dict[str, Any]], benchmarks: Sequence[str]) -> pd.DataFrame:
+def _leaderboard(rows: Sequence[dict[str, Any]], score_columns: Sequence[str]) -> pd.DataFrame:
     """Aggregate rows of ``runs`` over seeds, best mean of each contest first, floors last."""
     cells: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         cells[tuple(row[name] for name in CELL)].append(row)
-    scores = ["mean", *(_column(name) for name in benchmarks)]
+    scores = ["mean", *score_columns]
     aggregated = []
     for key, members in cells.items():
         done = [row for row in members if row["status"] == "done"]
@@ -210,9 +211,9 @@ def _leaderboard(rows: Sequence[dict[str, Any]], benchmarks: Sequence[str]) -> p
             cell["rank"] = ranks[contest]
     columns = [
         *CELL[:6], "rank", "n_seeds", "n_failed", "mean", "mean_sd", "mean_stderr",
-        *(_column(name) for name in benchmarks),
+        *score_columns,
         *_COSTS, *CELL[6:], "floor",
-        *(f"{_column(name)}_{kind}" for name in benchmarks for kind in ("sd", "stderr")),
+        *(f"{name}_{kind}" for name in score_columns for kind in ("sd", "stderr")),
     ]  # fmt: skip
     return pd.DataFrame(aggregated, columns=columns)
 

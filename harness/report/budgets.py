@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -48,30 +49,28 @@ def budget_data(board: Board) -> pd.DataFrame:
 
 
 def draw_budgets(data: pd.DataFrame) -> Figure:
-    """A row of panels a setting, a panel a pool size."""
+    """A panel for each setting and pool size, at most three in a line."""
     from matplotlib.figure import Figure
 
     if data.empty:
         return empty_figure("No finished run with a score yet.")
-    settings = list(dict.fromkeys(data["setting"]))
-    sizes = sorted(set(data["panel_pool_size"]))
-    figure = Figure(
-        figsize=(max(4.6 * len(sizes), 5.5) + 1.5, 4.2 * len(settings)), layout="constrained"
-    )
-    grid = figure.subplots(len(settings), len(sizes), squeeze=False, sharey="row")
+    groups = [group for _, group in data.groupby(["setting", "panel_pool_size"], sort=False)]
+    columns = min(3, len(groups))
+    lines = math.ceil(len(groups) / columns)
+    figure = Figure(figsize=(max(3.9 * columns, 5.5) + 2, 4 * lines), layout="constrained")
+    one_setting = data["setting"].nunique() == 1
+    grid = figure.subplots(lines, columns, squeeze=False, sharey=one_setting)
     palette = colours(data.loc[~data["floor"].astype(bool), "method"])
-    for at, setting in enumerate(settings):
-        for axes, size in zip(grid[at], sizes, strict=True):
-            chosen = data[(data["setting"] == setting) & (data["panel_pool_size"] == size)]
-            if chosen.empty:
-                axes.set_visible(False)
-                continue
-            _panel(axes, chosen, palette)
-            title = rows_label(size) if size else ""
-            axes.set_title(
-                ", ".join(word for word in (setting, title and f"pool of {title}") if word)
-            )
-        grid[at][0].set_ylabel("mean score, %")
+    for axes, group in zip(grid.flat, groups, strict=False):
+        _panel(axes, group, palette)
+        first = group.iloc[0]
+        size = first["panel_pool_size"]
+        words = [short(first["setting"], 40), f"pool of {rows_label(size)}" if size else ""]
+        axes.set_title("\n".join(word for word in words if word))
+    for axes in grid[:, 0]:
+        axes.set_ylabel("mean score, %")
+    for axes in list(grid.flat)[len(groups) :]:
+        axes.set_visible(False)
     _legend(figure, data)
     return figure
 

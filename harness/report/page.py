@@ -89,8 +89,9 @@ def provenance(board: Board) -> list[tuple[str, list[tuple[str, int]]]]:
             note(name.replace("_", " "), [getattr(record, name)])
         note("chat template hash", [record.chat_template_hash])
         for name, value in sorted(record.digests.items()):
-            note(f"{name} digest", [f"{record.pool} {record.pool_size:,}: {value}"
-                                    if name == "pool" else value])  # fmt: skip
+            whose = f"{record.pool} {record.pool_size:,}: " if name == "pool" else ""
+            if not whose or record.pool_size:  # a run that trains on nothing has no pool
+                note(f"{name} digest", [f"{whose}{value}"])
         note("seed", [record.seed])
         note("hardware", [", ".join(f"{k} {v}" for k, v in sorted(record.hardware.items()))])
         for name, value in sorted(record.versions.items()):

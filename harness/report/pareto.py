@@ -87,7 +87,7 @@ def _drawn(data: pd.DataFrame) -> pd.Series:
 
 def _panel(axes: Axes, data: pd.DataFrame, palette: dict[str, str], shapes: dict[int, str]) -> None:
     points, lines = data[_drawn(data)], _floor_lines(data)
-    sizes = {size: 5.0 + 2.5 * at for at, size in enumerate(sorted(set(points["pool_size"])))}
+    sizes = _sizes(points)
     axes.set_xscale("log")
     axes.set_xlabel("measured FLOPs, selection + fine-tuning")
     axes.set_ylabel("mean score, %")
@@ -129,6 +129,13 @@ def _panel(axes: Axes, data: pd.DataFrame, palette: dict[str, str], shapes: dict
     )
 
 
+def _sizes(points: pd.DataFrame) -> dict[int, float]:
+    """Marker size in points for each pool size, from small to large."""
+    sizes = sorted(set(points["pool_size"]))
+    step = min(2.5, 7.0 / max(len(sizes) - 1, 1))
+    return {size: 5.0 + step * at for at, size in enumerate(sizes)}
+
+
 def _floor_lines(data: pd.DataFrame) -> dict[str, float]:
     """Label and height of the dashed lines: a floor's largest budget, for each pool size."""
     floors = data[data["floor"].astype(bool)].sort_values("budget")
@@ -163,7 +170,7 @@ def _limits(axes: Axes, points: pd.DataFrame, lines: dict[str, float]) -> None:
     axes.set_ylim(low - room, high + room)
     costs = points["flops_total"].astype(float)
     left, right = (costs.min(), costs.max()) if len(costs) else (1e12, 1e13)
-    room = max(0.14 * np.log10(right / left), 0.15)
+    room = max(0.14 * np.log10(right / left), 0.3)
     axes.set_xlim(left / 10**room, right * 10**room)
     log_ticks(axes)
 
@@ -176,12 +183,15 @@ def _legend(figure: Figure, shapes: dict[int, str], data: pd.DataFrame) -> None:
         Line2D([], [], marker=shape, ls="", color=grey, ms=6.5, label=f"budget {budget:,}")
         for budget, shape in shapes.items()
     ]
-    sizes = sorted(set(data.loc[_drawn(data), "pool_size"]))
+    sizes = _sizes(data[_drawn(data)])
+    named = list(sizes) if len(sizes) <= 4 else [min(sizes), max(sizes)]
     if len(sizes) > 1:
         handles += [
-            Line2D([], [], marker="o", ls="", color=grey, ms=5.0 + 2.5 * at, mfc="none",
-                   label=f"pool of {size:,}")
-            for at, size in enumerate(sizes)
+            Line2D(
+                [], [], marker="o", ls="", color=grey, ms=sizes[size], mfc="none",
+                label=f"pool of {size:,}",
+            )
+            for size in named
         ]  # fmt: skip
     if data["on_frontier"].any():
         handles.append(Line2D([], [], color="#b0b0b0", lw=5, alpha=0.45, label="Pareto frontier"))

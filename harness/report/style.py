@@ -154,13 +154,16 @@ def save(figure: Figure, data: pd.DataFrame, folder: Path, name: str) -> dict[st
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = {f"{name}_{kind}": folder / f"{name}.{kind}" for kind in ("png", "svg", "csv")}
-    figure.draw_without_rendering()  # lay out once, not for every format
-    figure.set_layout_engine("none")
-    tight: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.12, "facecolor": "white"}
+    # Laid out and measured once, not for every format.
+    figure.draw_without_rendering()
+    figure.set_layout_engine(None)
+    bounds = figure.get_tightbbox().padded(0.12)
     for kind, dpi in (("png", 150), ("svg", 72)):
         stream = io.BytesIO()
         metadata = {"Date": None} if kind == "svg" else None
-        figure.savefig(stream, format=kind, dpi=dpi, metadata=metadata, **tight)
+        figure.savefig(
+            stream, format=kind, dpi=dpi, metadata=metadata, bbox_inches=bounds, facecolor="white"
+        )
         paths[f"{name}_{kind}"].write_bytes(stream.getvalue())
     write_atomic(paths[f"{name}_csv"], csv(data))
     return paths
