@@ -58,7 +58,7 @@ def check(arguments: list[str]) -> Request:
         multirun = multirun or mode == RunMode.MULTIRUN
         params = OmegaConf.select(base, "hydra.sweeper.params") if multirun else None
         given = {o.key_or_group for o in parsed}
-        swept = [f"{key}={value}" for key, value in (params or {}).items() if key not in given]
+        swept = [f"{key!s}={value}" for key, value in (params or {}).items() if key not in given]
         if swept:
             parsed = [*OverridesParser.create().parse_overrides(swept), *parsed]
             _check_groups(parsed)
@@ -108,7 +108,7 @@ def _words(arguments: list[str]) -> tuple[list[str], bool]:
     return words, multirun
 
 
-class _hydra:  # noqa: N801 - used like a function
+class _hydra:
     """Hydra's global state for the length of a ``with``."""
 
     def __enter__(self) -> None:
@@ -161,7 +161,8 @@ def _searchpath_options(parsed: list[Override]) -> dict[str, list[str]]:
     for override in parsed:
         if override.key_or_group != "hydra.searchpath":
             continue
-        for entry in override.value() if isinstance(override.value(), list) else []:
+        entries: Any = override.value()
+        for entry in entries if isinstance(entries, list) else []:
             root = Path(str(entry).removeprefix("file://"))
             for file in root.glob("*/*.yaml"):
                 found.setdefault(file.parent.name, []).append(file.stem)
@@ -233,7 +234,9 @@ def _each_choice(parsed: list[Override]) -> Iterator[_Choice]:
         and not o.key_or_group.startswith("hydra.")
     ]
     swept = [str(o.input_line) for o in first if _is_group(o)]
-    yield _Choice([str(o.input_line) for o in first], keys, f" with {' '.join(swept)}" * bool(swept))
+    yield _Choice(
+        [str(o.input_line) for o in first], keys, f" with {' '.join(swept)}" * bool(swept)
+    )
     others = [
         (override, value)
         for override in parsed

@@ -54,7 +54,11 @@ class ModelConfig(Component):
                 raise ModelError(f"model.path={path} has no config.json")
             return path
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+        from huggingface_hub.errors import (
+            HfHubHTTPError,
+            HFValidationError,
+            LocalEntryNotFoundError,
+        )
 
         try:
             snapshot = snapshot_download(
@@ -93,14 +97,13 @@ class ModelConfig(Component):
         import torch
         from transformers import AutoModelForCausalLM
 
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             str(folder or self.folder()),
             dtype=getattr(torch, dtype or self.dtype),
             attn_implementation=self.attention,
             trust_remote_code=self.trust_remote_code,
         )
-        model.eval()
-        return model.to(self.torch_device())
+        return model.eval().to(self.torch_device())
 
     def load_config(self) -> PretrainedConfig:
         """The architecture, without weights."""

@@ -47,7 +47,9 @@ def _turns(raw: dict[str, Any]) -> list[Any]:
         return turns
     if "prompt" in raw and ("completion" in raw or "response" in raw):
         answer = raw["completion"] if "completion" in raw else raw["response"]
-        if isinstance(raw["prompt"], list) and isinstance(answer, list):  # TRL's conversational form
+        if isinstance(raw["prompt"], list) and isinstance(
+            answer, list
+        ):  # TRL's conversational form
             return raw["prompt"] + answer
         return [_turn("user", raw["prompt"]), _turn("assistant", answer)]
     if "instruction" in raw and "output" in raw:

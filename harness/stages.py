@@ -232,9 +232,7 @@ def train(settings: Settings, store: Store, pool: Pool, positions: np.ndarray) -
     return TrainStage(identity, artifact.path, report, _costs(artifact), load, forget)
 
 
-def _training_cost(
-    settings: Settings, lengths: np.ndarray, rows: int, seconds: float
-) -> StageCost:
+def _training_cost(settings: Settings, lengths: np.ndarray, rows: int, seconds: float) -> StageCost:
     from harness.flops import model_flops, paper_train
 
     recipe = settings.recipe
@@ -310,9 +308,7 @@ def evaluate(settings: Settings, store: Store, trained: TrainStage) -> EvaluateS
 
     artifact = store.require("evaluation", identity, build)
     trained.forget()
-    scores = {
-        name: Score.model_validate(score) for name, score in artifact.info["scores"].items()
-    }
+    scores = {name: Score.model_validate(score) for name, score in artifact.info["scores"].items()}
     return EvaluateStage(artifact.path, scores, _costs(artifact))
 
 
@@ -338,5 +334,3 @@ def _link_or_copy(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:  # another file system
         shutil.copyfile(source, target)
-
-

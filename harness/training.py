@@ -148,6 +148,9 @@ def train(
     if recipe.lora:
         model = _with_lora(model, recipe.lora)
     checkpoints = folder / "checkpoints"
+    further: dict[str, Any] = dict(recipe.trainer)
+    if recipe.gradient_checkpointing:
+        further["gradient_checkpointing"] = True
     arguments = TrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=recipe.epochs,
@@ -171,8 +174,7 @@ def train(
         disable_tqdm=not interactive(),
         use_cpu=base.torch_device() == "cpu",
         dataloader_pin_memory=base.torch_device() != "cpu",
-        **({"gradient_checkpointing": True} if recipe.gradient_checkpointing else {}),
-        **recipe.trainer,
+        **further,
     )
     trainer = Trainer(
         model=model,
@@ -197,7 +199,7 @@ def train(
     return Trained(trained, report, lengths, seconds)
 
 
-def load_trained(base: ModelConfig, recipe: Recipe, folder: Path) -> PreTrainedModel:
+def load_trained(base: ModelConfig, recipe: Recipe, folder: Path) -> Any:
     """The model that ``train`` saved in ``folder``."""
     if not recipe.lora:
         return base.load(dtype="float32", folder=folder / "weights")

@@ -34,8 +34,7 @@ def labelled(chat: Chat, *turns: str, max_length: int = 10_000) -> str:
 
 def test_text_is_tulus(chat: Chat) -> None:
     assert chat.text(conversation("Hi there ", " Hello.", "Bye", "So long")) == (
-        "<|user|>\nHi there\n<|assistant|>\nHello.</s>\n"
-        "<|user|>\nBye\n<|assistant|>\nSo long</s>"
+        "<|user|>\nHi there\n<|assistant|>\nHello.</s>\n<|user|>\nBye\n<|assistant|>\nSo long</s>"
     )
 
 

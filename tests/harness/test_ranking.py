@@ -61,9 +61,7 @@ def test_the_closed_form_is_the_published_loop(seed: int, n: int) -> None:
     rng = np.random.default_rng(seed)
     scores = rng.integers(0, 4, size=(40, 5)).astype(np.float32)  # many ties
     lists = naive_lists(scores)
-    ranked = RankedLists(
-        np.array(lists), np.array([scores[one, v] for v, one in enumerate(lists)])
-    )
+    ranked = RankedLists(np.array(lists), np.array([scores[one, v] for v, one in enumerate(lists)]))
     found = round_robin(ranked, n)
     assert found is not None
     assert found[0].tolist() == naive_round_robin(lists, n)

@@ -43,7 +43,10 @@ def test_labels_by_hand_over_several_turns(micro_model: ModelConfig) -> None:
         part = tokenizer(text, add_special_tokens=False).input_ids
         ids += part
         labels += part if counted else [IGNORED] * len(part)
-    row = [{"role": "system", "content": "Be brief."}, *conversation("Hi", "Yes?", "Bye", "So long")]
+    row = [
+        {"role": "system", "content": "Be brief."},
+        *conversation("Hi", "Yes?", "Bye", "So long"),
+    ]
     (found,), report = label_rows([row], chat, 100)
     assert (found["input_ids"], found["labels"]) == (ids, labels)
     assert report.label_tokens == sum(label != IGNORED for label in labels)

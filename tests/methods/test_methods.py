@@ -55,9 +55,7 @@ def world_context(pool: Pool, store: Store, micro_model: ModelConfig) -> Any:
 
 def test_random_is_a_permutation_that_the_seed_decides(world_context: Any) -> None:
     method = Random(name="random")
-    one, again, other = (
-        method.order(world_context(seed)).positions.tolist() for seed in (0, 0, 1)
-    )
+    one, again, other = (method.order(world_context(seed)).positions.tolist() for seed in (0, 0, 1))
     assert sorted(one) == list(range(sum(SIZES.values())))
     assert one == again != other
 
