@@ -58,7 +58,7 @@ def check(arguments: list[str]) -> Request:
         multirun = multirun or mode == RunMode.MULTIRUN
         params = OmegaConf.select(base, "hydra.sweeper.params") if multirun else None
         given = {o.key_or_group for o in parsed}
-        swept = [f"{key!s}={value}" for key, value in (params or {}).items() if key not in given]
+        swept = [f"{key}={value}" for key, value in _text(params) if key not in given]
         if swept:
             parsed = [*OverridesParser.create().parse_overrides(swept), *parsed]
             _check_groups(parsed)
@@ -86,6 +86,11 @@ def describe() -> tuple[str, str]:
         if key not in groups and key not in ("hydra", "selector_model")
     ]
     return "\n".join(lines), "\n".join(plain)
+
+
+def _text(params: DictConfig | None) -> list[tuple[str, str]]:
+    """The sweep that a preset holds, as key and value lists in the command line's form."""
+    return [(str(key), str(value)) for key, value in (params or {}).items()]
 
 
 def _short(value: Any) -> str:

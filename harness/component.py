@@ -1,4 +1,4 @@
-"""What a configuration names by ``_target_``: a frozen, typed set of choices that knows its identity.
+"""What a configuration names by ``_target_``: frozen, typed choices with an identity.
 
 A component's fields are its schema: unknown keys and illegal values are refused when it is
 built, with every problem in one error, and before anything heavy is imported (so a component's

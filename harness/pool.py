@@ -281,8 +281,8 @@ def _read(config: PoolConfig, progress: bool) -> Iterator[tuple[str, str, Any]]:
 
 def _read_lines(path: Path) -> Iterator[tuple[int, Any]]:
     # Mode "rb" and a decode a line: one bad byte costs one row, not the file.
-    stream = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
-    with stream:
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rb") as stream:
         for number, line in enumerate(stream, start=1):
             if not line.strip():
                 continue

@@ -122,7 +122,6 @@ def round_robin(lists: RankedLists, n: int) -> tuple[np.ndarray, np.ndarray] | N
         taken; None if the lists are not deep enough to know them (they hold fewer than ``n``
         distinct rows).
     """
-    count, depth = lists.rows.shape
     rows = lists.rows.T.ravel()  # entry k is rank k // V in list k % V: k is the closed form's key
     _, first = np.unique(rows, return_index=True)
     if len(first) < n:

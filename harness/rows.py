@@ -49,7 +49,7 @@ def _turns(raw: dict[str, Any]) -> list[Any]:
         answer = raw["completion"] if "completion" in raw else raw["response"]
         if isinstance(raw["prompt"], list) and isinstance(
             answer, list
-        ):  # TRL's conversational form
+        ):  # as TRL has it
             return raw["prompt"] + answer
         return [_turn("user", raw["prompt"]), _turn("assistant", answer)]
     if "instruction" in raw and "output" in raw:

@@ -116,7 +116,7 @@ def build(config: DictConfig) -> Settings:
         raise ConfigError(f"the configuration does not resolve: {error}") from error
     assert isinstance(resolved, dict)
     resolved = {str(key): value for key, value in resolved.items() if key != "hydra"}
-    for missing in sorted(OmegaConf.missing_keys(config)):
+    for missing in sorted(map(str, OmegaConf.missing_keys(config))):
         problems.append(f"{missing} has to be given: {missing}=VALUE")
     if problems:
         raise ConfigError("\n".join(problems))

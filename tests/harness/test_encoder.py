@@ -1,4 +1,4 @@
-"""The pass over a pool: weights by hand, the same result in every batch, losses by autograd's loop."""
+"""The pass over a pool: weights by hand, the same in every batch, losses as the model's own."""
 
 from __future__ import annotations
 

@@ -69,35 +69,11 @@ def test_a_sweep_leaves_records_tables_plots_and_a_page(done: Path) -> None:
     assert list((out / "plots").glob("*.png")) and list((out / "plots").glob("*.svg"))
     with (out / "runs.csv").open() as stream:
         header = next(csv.reader(stream))
-    assert header[:27] == [
-        "run_id",
-        "status",
-        "method",
-        "pool",
-        "pool_size",
-        "budget",
-        "target",
-        "model",
-        "selector_model",
-        "recipe",
-        "seed",
-        "mmlu",
-        "gsm8k",
-        "bbh",
-        "tydiqa",
-        "codex",
-        "squad",
-        "alpaca_eval",
-        "mean",
-        "flops_select",
-        "flops_train",
-        "flops_total",
-        "flops_paper",
-        "tokens_train",
-        "seconds",
-        "peak_memory_mb",
-        "error",
-    ]
+    assert " ".join(header[:27]) == (
+        "run_id status method pool pool_size budget target model selector_model recipe seed mmlu "
+        "gsm8k bbh tydiqa codex squad alpaca_eval mean flops_select flops_train flops_total "
+        "flops_paper tokens_train seconds peak_memory_mb error"
+    )
 
 
 def test_a_failed_cell_is_a_row_and_the_others_go_on(done: Path) -> None:

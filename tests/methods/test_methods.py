@@ -1,4 +1,4 @@
-"""Each method against values worked out by hand, and the invariants that its authors would check."""
+"""Each method against values by hand, and the invariants that its authors would check."""
 
 from __future__ import annotations
 
