@@ -73,15 +73,17 @@ def draw_benchmarks(data: pd.DataFrame) -> Figure:
     grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
     palette = colours(data.loc[~data["floor"].astype(bool), "method"])
     for axes, name in zip(grid.flat, names, strict=False):
-        for _, row in data[data["benchmark"] == name].dropna(subset="score").iterrows():
-            floor = bool(row["floor"])
-            colour = FLOOR_COLOUR if floor else palette[row["method"]]
-            axes.errorbar(
-                row["score"], height[row["series"]], xerr=row["error"] or None, fmt="o", ms=5,
-                color=colour, mfc="white" if floor else colour, elinewidth=1, capsize=2,
-            )  # fmt: skip
-            if floor and not row["budget"]:
-                axes.axvline(row["score"], color=FLOOR_COLOUR, lw=1, ls=(0, (5, 3)), zorder=0)
+        rows = data[data["benchmark"] == name].dropna(subset="score")
+        inks = [
+            FLOOR_COLOUR if f else palette[m]
+            for f, m in zip(rows["floor"], rows["method"], strict=True)
+        ]
+        fills = ["white" if f else ink for f, ink in zip(rows["floor"], inks, strict=True)]
+        x, at, bar = rows["score"], rows["series"].map(height), rows["error"]
+        axes.hlines(at, x - bar, x + bar, colors=inks, lw=1.3, zorder=3)
+        axes.scatter(x, at, s=26, c=fills, edgecolors=inks, zorder=4)
+        for score in rows.loc[rows["floor"].astype(bool) & (rows["budget"] == 0), "score"]:
+            axes.axvline(score, color=FLOOR_COLOUR, lw=1, ls=(0, (5, 3)), zorder=1)
         axes.set_title(short(name, 20))
         axes.set_xlim(*_limits(data[data["benchmark"] == name]))
         axes.tick_params(axis="y", length=0)

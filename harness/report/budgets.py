@@ -92,7 +92,7 @@ def _panel(axes: Axes, data: pd.DataFrame, palette: dict[str, str]) -> None:
             band = (y - bar, y + bar)
             axes.fill_between(ends, *band, color=REFERENCE_COLOUR, alpha=0.15, lw=0, zorder=1)
         else:
-            axes.errorbar(x, y, yerr=bar, fmt="none", color=colour, elinewidth=1, capsize=2)
+            axes.vlines(x, y - bar, y + bar, colors=colour, lw=1.2)
         axes.plot(x, y, color=colour, marker="o", ms=5, lw=1.6, mec="white", label=short(series))
     for (series, _), line in data[data["floor"].astype(bool)].groupby(["series", "pool_size"]):
         line = line.sort_values("budget")

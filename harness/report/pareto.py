@@ -106,13 +106,13 @@ def _panel(axes: Axes, data: pd.DataFrame, palette: dict[str, str], shapes: dict
         line = line.sort_values(["pool_size", "flops_total"])
         colour = palette[line["method"].iloc[0]]
         xs, ys = line["flops_total"].to_numpy(float), line["mean"].to_numpy(float)
+        bars = line["error"].to_numpy(float)
         axes.plot(xs, ys, color=colour, lw=1.4, alpha=0.8, zorder=3)
+        axes.vlines(xs, ys - bars, ys + bars, colors=colour, lw=1.2, zorder=4)
+        areas = [sizes[size] ** 2 for size in line["pool_size"]]
+        axes.scatter(xs, ys, s=areas, c=colour, marker=shapes[budget], edgecolors="white", zorder=5)
         drawn.append(np.column_stack([xs, ys]))
-        for x, y, bar, size in zip(xs, ys, line["error"], line["pool_size"], strict=True):
-            axes.errorbar(
-                x, y, yerr=bar or None, fmt=shapes[budget], color=colour, ms=sizes[size],
-                mec="white", mew=0.8, elinewidth=1, capsize=2, zorder=4,
-            )  # fmt: skip
+        for x, y, bar in zip(xs, ys, bars, strict=True):
             drawn += [np.array([[x, y]]), np.array([[x, y - bar], [x, y + bar]])]
     for height in lines.values():
         axes.axhline(height, color=FLOOR_COLOUR, lw=1.1, ls=(0, (5, 3)), zorder=2)

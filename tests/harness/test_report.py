@@ -245,14 +245,13 @@ def test_hostile_text_stays_text(tmp_path):
         [run("random")],
         [run("random", ledger=[])],
         floors(),
-        floors()[:1],
         [run("a$b^{", scores={"only": Score(score=3, n=1, metric="em")})],
         [run("rds_plus", target=target) for target in ("mmlu", "bbh")],
         [run(method, model=model) for method in ("a", "b") for model in ("one", "two")],
         [run(f"method_{at}", level=20) for at in range(25)],
         [run("c", selection=Selection(sources={f"source {i}": 9 for i in range(40)}))],
     ],
-    ids=["nothing", "failures", "one", "free", "floors", "base", "odd", "targets", "models", "many",
+    ids=["nothing", "failures", "one", "free", "floors", "odd", "targets", "models", "many",
          "sources"],
 )  # fmt: skip
 def test_whatever_is_missing_a_report_comes_out(tmp_path, records):
@@ -280,12 +279,13 @@ def test_the_terminal_table_without_utf8(built):
 
 
 def test_names_are_no_markup(tmp_path):
-    report(tmp_path, [run("rds_plus[pooling=mean,span=prompt]")])
+    write_record(run("rds_plus[pooling=mean,span=prompt]"), tmp_path / "records")
     assert "rds_plus[pooling=mean" in terminal(tmp_path)
 
 
 def test_summary_says_whether_anything_failed(tmp_path, capsys):
-    paths = report(tmp_path, [run()])
+    write_record(run(), tmp_path / "records")
+    paths = {"report": tmp_path / "report.html", "a_png": tmp_path / "plots" / "a.png"}
     assert not print_summary(tmp_path, paths)
     assert str(paths["report"]) in capsys.readouterr().out.replace("\n", "")
     write_record(run("x", status="failed", error="no"), tmp_path / "records")
