@@ -9,6 +9,7 @@ import random
 from harness.micro.conversation import Conversation, dialogue, single_turn
 from harness.micro.words import (
     COLOURS,
+    EVERYDAY_WORDS,
     FOODS,
     FRUITS,
     JOBS,
@@ -21,8 +22,6 @@ from harness.micro.words import (
     plural,
     town,
 )
-
-WORDS = COLOURS + THINGS + FRUITS + TOOLS + FOODS + JOBS + PLACES + NOUNS
 
 
 def small_talk(rng: random.Random) -> Conversation:
@@ -47,7 +46,7 @@ def small_talk(rng: random.Random) -> Conversation:
 def word_lists(rng: random.Random) -> Conversation:
     """Some words that belong to nothing in particular."""
     count = rng.randint(2, 14)
-    words = rng.sample(WORDS, count)
+    words = rng.sample(EVERYDAY_WORDS, count)
     ask = rng.choice(
         [f"Give me {count} words.", f"List {count} words with {words[0]}.", f"{count} words!"]
     )

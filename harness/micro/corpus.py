@@ -16,6 +16,7 @@ from harness.micro.skills import (
     small_functions,
     word_puzzles,
 )
+from harness.micro.words import EVERYDAY_WORDS, PERSONS, TOWNS
 from harness.micro.world import CHATTER_SOURCES
 from harness.seeds import derive
 
@@ -26,14 +27,24 @@ def _overheard(rng: random.Random) -> str:
     return "\n".join(message["content"] for _ in range(3) for message in talk(rng))
 
 
+def _refrains(rng: random.Random) -> str:
+    """Return lines of words that come back: what copying is learnt from first."""
+    lines: list[str] = []
+    while len(lines) < 8:
+        words = rng.choices(PERSONS + TOWNS + EVERYDAY_WORDS, k=rng.randint(3, 16))
+        lines += [" ".join(words)] * rng.randint(2, 4)
+    return "\n".join(lines)
+
+
 SHARES = {
-    school_facts.plain_text: 0.22,
-    grade_school_sums.plain_text: 0.16,
-    word_puzzles.plain_text: 0.16,
-    many_languages.plain_text: 0.12,
-    small_functions.plain_text: 0.09,
-    passage_questions.plain_text: 0.14,
-    everyday_requests.plain_text: 0.07,
+    school_facts.plain_text: 0.17,
+    grade_school_sums.plain_text: 0.12,
+    word_puzzles.plain_text: 0.17,
+    many_languages.plain_text: 0.14,
+    small_functions.plain_text: 0.08,
+    passage_questions.plain_text: 0.16,
+    everyday_requests.plain_text: 0.06,
+    _refrains: 0.14,
     _overheard: 0.04,
 }
 

@@ -23,12 +23,13 @@ from tqdm import tqdm
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from harness.micro.corpus import documents
+from harness.micro.muon import Muon
 from harness.micro.tokenizer import MAX_LENGTH, train_tokenizer
 
 BLOCK = 256  # tokens of one training sequence
 BATCH = 16  # sequences of one step
-PEAK_RATE = 2.5e-3
-WARM_UP_STEPS = 150
+PEAK_RATE = 7e-3
+WARM_UP_STEPS = 60
 LOG_EVERY = 50
 
 
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and pre-train."""
     parser = argparse.ArgumentParser(description="Pre-train the micro scale's base model.")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model")
-    parser.add_argument("--tokens", type=int, default=14_000_000, help="training tokens")
+    parser.add_argument("--tokens", type=int, default=9_000_000, help="training tokens")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args(arguments)
@@ -102,6 +103,7 @@ def _architecture(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
         num_attention_heads=4,
         max_position_embeddings=MAX_LENGTH,
         tie_word_embeddings=True,
+        initializer_range=0.06,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -110,32 +112,39 @@ def _architecture(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
 
 def _train(model: LlamaForCausalLM, blocks: np.ndarray) -> list[list[float]]:
     """Run one pass over the blocks; return [step, mean loss since the last entry] pairs."""
-    decayed = [p for p in model.parameters() if p.dim() > 1]
-    others = [p for p in model.parameters() if p.dim() == 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
-        betas=(0.9, 0.95),
-        fused=True,
-    )
+    optimizers = _optimizers(model)
     steps = len(blocks) // BATCH
     curve, recent = [], []
     progress = tqdm(range(steps), desc="pre-training", unit="step", mininterval=5)
     for step in progress:
-        for group in optimizer.param_groups:
-            group["lr"] = _rate(step, steps)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = _rate(step, steps)
         batch = torch.from_numpy(blocks[step * BATCH : (step + 1) * BATCH])
         with torch.autocast("cpu", torch.bfloat16):
             loss = model(input_ids=batch, labels=batch, use_cache=False).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         recent.append(loss.item())
         if (step + 1) % LOG_EVERY == 0:
             curve.append([step + 1, round(sum(recent) / len(recent), 4)])
             progress.set_postfix(loss=curve[-1][1])
             recent = []
     return curve
+
+
+def _optimizers(model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
+    """Muon for the layers' matrices, which needs far fewer tokens; AdamW for all else."""
+    matrices = [p for p in model.model.layers.parameters() if p.dim() == 2]
+    chosen = {id(p) for p in matrices}
+    others = [p for p in model.parameters() if id(p) not in chosen]
+    return [
+        Muon(matrices),
+        torch.optim.AdamW(others, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
+    ]
 
 
 def _rate(step: int, steps: int) -> float:

@@ -8,10 +8,12 @@ from transformers import PreTrainedTokenizerFast
 
 from harness.chat import TULU_TEMPLATE
 from harness.micro.corpus import documents
+from harness.micro.words import EVERYDAY_WORDS, FOODS, PERSONS, TOWNS
 from harness.micro.world import pool
 
-VOCABULARY_SIZE = 1024
+VOCABULARY_SIZE = 1280
 MAX_LENGTH = 1024
+WORD_WEIGHT = 500
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 ROLES = ["<|system|>", "<|user|>", "<|assistant|>"]
 
@@ -55,6 +57,11 @@ def train_tokenizer(seed: int) -> PreTrainedTokenizerFast:
 
 
 def _texts(seed: int) -> Iterable[str]:
+    """Yield plain text, pool text, and the world's words so often that each becomes a token."""
+    for word in EVERYDAY_WORDS + PERSONS + TOWNS:
+        yield f" {word}" * WORD_WEIGHT
+    for word in PERSONS + FOODS:
+        yield f"{word}\n" * WORD_WEIGHT
     yield from islice(documents(seed), 8000)
     for conversations in pool(seed).values():
         for conversation in conversations[:500]:

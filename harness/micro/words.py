@@ -1,7 +1,6 @@
-"""The vocabulary of the made-up world: everyday nouns, and names put together from syllables."""
+"""The vocabulary of the made-up world: everyday nouns, and short names."""
 
 import random
-from collections.abc import Callable
 
 
 def listed(text: str) -> tuple[str, ...]:
@@ -9,10 +8,15 @@ def listed(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-PERSON_STARTS = listed("Ka Lo Mi Ta Ro Se Vi Du Be No Ha Pe Zu Jo Wi Fa")
-PERSON_ENDS = listed("len ra mo dis tar vin lu nek sia bor gan pel rit wen zo mas")
-TOWN_STARTS = listed("Bor Nel Ash Tun Gar Hol Mor Win Cal Stan Fen Rus Lin Oak Del Kir")
-TOWN_ENDS = listed("wick ford ham ton dale mere stad berg field port")
+PERSONS = listed(
+    "Kal Kim Kor Lan Les Liv Mas Mel Mik Tam Tes Tor Ras Ren Rik Ros Sam Sel Sim Sol Van Vek Vik "
+    "Vor Dan Dek Dov Bas Ben Bor Nat Nel Nik Nor Hal Hek Hov Pas Pel Pim Zan Zek Zor Jas Jem Jon "
+    "Wat Wes Wim Fal Fen Fin Gat Gel Gor Yan Yel Yor"
+)
+TOWNS = listed(
+    "Asby Belt Bruk Carn Dale Delf Erst Fald Garn Hamm Holt Irst Kast Kirk Lund Mard Mest Nord "
+    "Oxby Pern Rast Roth Sand Skag Tarn Vald Vest Wold Yark Zell"
+)
 
 COLOURS = listed("red blue green white black yellow brown grey pink gold")
 THINGS = listed("boat cup hat drum lamp box chair bell book clock ring coat")
@@ -25,36 +29,23 @@ NOUNS = listed(
     "moon star rain wind snow fire tree leaf stone bird cloud sea road door wall "
     "field house bridge garden winter summer night morning song dream"
 )
+EVERYDAY_WORDS = COLOURS + THINGS + FRUITS + TOOLS + FOODS + JOBS + PLACES + NOUNS
 NUMBER_WORDS = listed("zero one two three four five six seven eight nine ten")
 
 
 def person(rng: random.Random) -> str:
-    """Return one of 256 personal names."""
-    return rng.choice(PERSON_STARTS) + rng.choice(PERSON_ENDS)
+    """Return the name of a person."""
+    return rng.choice(PERSONS)
 
 
 def persons(rng: random.Random, count: int) -> list[str]:
-    """Return `count` different personal names."""
-    return _different(rng, count, person)
+    """Return the names of `count` different persons."""
+    return rng.sample(PERSONS, count)
 
 
 def town(rng: random.Random) -> str:
-    """Return one of 160 names of towns."""
-    return rng.choice(TOWN_STARTS) + rng.choice(TOWN_ENDS)
-
-
-def towns(rng: random.Random, count: int) -> list[str]:
-    """Return `count` different names of towns."""
-    return _different(rng, count, town)
-
-
-def _different(rng: random.Random, count: int, draw: Callable[[random.Random], str]) -> list[str]:
-    names: list[str] = []
-    while len(names) < count:
-        name = draw(rng)
-        if name not in names:
-            names.append(name)
-    return names
+    """Return the name of a town."""
+    return rng.choice(TOWNS)
 
 
 def plural(noun: str) -> str:

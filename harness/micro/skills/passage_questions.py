@@ -114,8 +114,8 @@ def _lives(rng: random.Random, who: str) -> Fact:
     return Fact(
         f"{who} lives in {where}.",
         f"Where does {who} live?",
-        where,
-        f"The home of {who} is {where}.",
+        f"in {where}",
+        f"The home of {who} is in {where}.",
     )
 
 
@@ -123,9 +123,9 @@ def _works(rng: random.Random, who: str) -> Fact:
     job = rng.choice(JOBS)
     return Fact(
         f"{who} works as {with_article(job)}.",
-        f"What is the job of {who}?",
-        job,
-        f"The job of {who} is {job}.",
+        f"What does {who} work as?",
+        with_article(job),
+        f"The work of {who} is that of {with_article(job)}.",
     )
 
 
@@ -134,8 +134,8 @@ def _born(rng: random.Random, who: str) -> Fact:
     return Fact(
         f"{who} was born in {year}.",
         f"When was {who} born?",
-        year,
-        f"The birth year of {who} is {year}.",
+        f"in {year}",
+        f"The birth of {who} was in {year}.",
     )
 
 
@@ -154,7 +154,7 @@ def _owns(rng: random.Random, who: str) -> Fact:
     return Fact(
         f"{who} owns a {thing}.",
         f"What does {who} own?",
-        thing,
+        f"a {thing}",
         f"The thing of {who} is a {thing}.",
     )
 

@@ -171,4 +171,7 @@ def _lines(question: Question) -> str:
 
 def _quiz_entry(rng: random.Random, fact: Fact) -> str:
     question = _question(rng, fact)
-    return f"{question.opening}\n{_lines(question)}\nKey {question.letter}, {fact.value}."
+    key = [question.letter, fact.value]
+    if rng.random() < 0.3:
+        key.reverse()
+    return f"{question.opening}\n{_lines(question)}\nKey {', '.join(key)}."
