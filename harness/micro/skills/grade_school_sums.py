@@ -4,7 +4,7 @@ import json
 import random
 
 from harness.micro.conversation import Conversation, single_turn
-from harness.micro.words import FRUITS, THINGS, person, persons, plural
+from harness.micro.words import FRUITS, THINGS, persons, plural
 from harness.seeds import derive
 
 N_TRAIN, N_TEST = 48, 60
@@ -37,7 +37,7 @@ def pool_rows(seed: int, count: int) -> list[Conversation]:
 
 def plain_text(rng: random.Random) -> str:
     """Return equations, or little stories told together with their equations."""
-    if rng.random() < 0.4:
+    if rng.random() < 0.25:
         return "\n".join(_equation(rng) for _ in range(12))
     return "\n".join(_story(rng) for _ in range(4))
 
@@ -66,18 +66,10 @@ def _problem(rng: random.Random) -> tuple[str, list[str], int]:
     total = rng.randint(2, 14)
     sentences, steps = [f"{one} has {total} {goods}."], []
     for _ in range(1 if rng.random() < 0.5 else 2):
-        if total > 3 and rng.random() < 0.5:
-            change = rng.randint(1, total - 1)
-            lost = rng.choice([f"{one} loses {change}.", f"{one} gives {change} to {two}."])
-            sentences.append(lost)
-            steps.append(f"{total} - {change} = {total - change}.")
-            total -= change
-        else:
-            change = rng.randint(1, 9)
-            won = rng.choice([f"{one} buys {change} more.", f"{two} brings {one} {change} more."])
-            sentences.append(won)
-            steps.append(f"{total} + {change} = {total + change}.")
-            total += change
+        event, after = _event(rng, one, two, total)
+        sentences.append(event)
+        steps.append(f"{total} {'-+'[after > total]} {abs(after - total)} = {after}.")
+        total = after
     sentences.append(f"How many {goods} does {one} have now?")
     return " ".join(sentences), steps, total
 
@@ -96,26 +88,33 @@ def _equation(rng: random.Random) -> str:
 
 
 def _story(rng: random.Random) -> str:
-    """Tell, in the past tense, how a number of goods came about."""
-    one, goods = person(rng), plural(rng.choice(FRUITS + THINGS))
+    """Tell how a number of goods came about, and reckon along the way or at the end."""
+    one, two = persons(rng, 2)
+    goods = plural(rng.choice(FRUITS + THINGS))
     if rng.random() < 0.2:
         boxes, each = rng.randint(2, 9), rng.randint(2, 9)
-        return (
-            f"{one} had {boxes} boxes with {each} {goods} in each box, "
-            f"{boxes} * {each} = {boxes * each}. That made {boxes * each} {goods}."
-        )
+        told = f"{one} has {boxes} boxes with {each} {goods} in each box."
+        return f"{told} {boxes} * {each} = {boxes * each}. That makes {boxes * each} {goods}."
     total = rng.randint(2, 14)
-    told = [f"{one} had {total} {goods}."]
+    told, sums = [f"{one} has {total} {goods}."], []
     for _ in range(rng.randint(1, 2)):
-        if total > 3 and rng.random() < 0.5:
-            change = rng.randint(1, total - 1)
-            verb = rng.choice(["lost", "gave away"])
-            told.append(f"Then {one} {verb} {change}, {total} - {change} = {total - change}.")
-            total -= change
-        else:
-            change = rng.randint(1, 9)
-            verb = rng.choice(["bought", "found"])
-            told.append(f"Then {one} {verb} {change} more, {total} + {change} = {total + change}.")
-            total += change
-    told.append(f"So {one} had {total} {goods} in the end.")
-    return " ".join(told)
+        event, after = _event(rng, one, two, total)
+        told.append(event)
+        sums.append(f"{total} {'-+'[after > total]} {abs(after - total)} = {after}.")
+        total = after
+    if rng.random() < 0.3:
+        told = [told[0], *(part for pair in zip(told[1:], sums, strict=True) for part in pair)]
+    else:
+        told += sums
+    return " ".join([*told, f"So in the end {one} has {total} {goods}."])
+
+
+def _event(rng: random.Random, one: str, two: str, total: int) -> tuple[str, int]:
+    """Return what changes a number of goods, and the number after it."""
+    if total > 3 and rng.random() < 0.5:
+        change = rng.randint(1, total - 1)
+        event = rng.choice([f"{one} loses {change}.", f"{one} gives {change} to {two}."])
+        return event, total - change
+    change = rng.randint(1, 9)
+    event = rng.choice([f"{one} buys {change} more.", f"{two} brings {one} {change} more."])
+    return event, total + change

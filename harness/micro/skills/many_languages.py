@@ -141,7 +141,8 @@ def plain_text(rng: random.Random) -> str:
     """Return a passage of one language, followed by all its questions with their answers."""
     language = LANGUAGES[rng.choice(list(LANGUAGES))]
     sentences, questions, answers = _passage(rng, language, rng.randint(3, 4))
-    notes = [f"{q} {a}" for q, a in zip(questions, answers, strict=True)]
+    between = rng.choice([" ", "\n", f"\n{language.answer} "])
+    notes = [f"{q}{between}{a}" for q, a in zip(questions, answers, strict=True)]
     rng.shuffle(notes)
     return "\n".join([" ".join(sentences), *notes])
 

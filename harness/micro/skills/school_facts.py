@@ -143,7 +143,7 @@ def pool_rows(seed: int, count: int) -> list[Conversation]:
 
 def plain_text(rng: random.Random) -> str:
     """Return stated facts, or a quiz page on facts that no test question asks for."""
-    if rng.random() < 0.5:
+    if rng.random() < 0.3:
         return "\n".join(f"{f.opening} {f.value}." for f in rng.sample(all_facts(), 12))
     asked = [fact for name in SUBJECTS for fact in _split(name)[2]]
     return "\n".join(_quiz_entry(rng, fact) for fact in rng.sample(asked, 5))
@@ -171,7 +171,10 @@ def _lines(question: Question) -> str:
 
 def _quiz_entry(rng: random.Random, fact: Fact) -> str:
     question = _question(rng, fact)
-    key = [question.letter, fact.value]
-    if rng.random() < 0.3:
-        key.reverse()
-    return f"{question.opening}\n{_lines(question)}\nKey {', '.join(key)}."
+    lines = _lines(question)
+    if rng.random() < 0.5:
+        lines = "\n".join(
+            f"{line} {'yes' if option == fact.value else 'no'}"
+            for line, option in zip(lines.split("\n"), question.options, strict=True)
+        )
+    return f"{question.opening}\n{lines}\nKey {question.letter}, {fact.value}."

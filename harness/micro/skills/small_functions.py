@@ -81,16 +81,20 @@ def pool_rows(seed: int, count: int) -> list[Conversation]:
 
 
 def plain_text(rng: random.Random) -> str:
-    """Return a file of functions, each with a comment before it and without a docstring."""
-    functions = []
+    """Return a file of functions, described in words of its own."""
+    functions: list[str] = []
+    documented = rng.random() < 0.5
     for _ in range(rng.randint(3, 6)):
         kinds, _, expression, comment = rng.choice(FAMILIES)
         names = {"a": rng.choice(kinds), "k": rng.randint(2, 9)}
-        functions.append(
-            f"# {comment.format(**names)}\ndef {_name(rng)}({names['a']}):\n"
-            f"    return {expression.format(**names)}\n"
-        )
-    return "\n".join(functions)
+        head, said = f"def {_name(rng)}({names['a']}):", comment.format(**names)
+        if documented:
+            head += f'\n    """ It {said}. """'
+        else:
+            head = f"# {said}\n{head}"
+        functions.append(f"{head}\n    return {expression.format(**names)}\n")
+    text = "\n".join(functions)
+    return f"```python\n{text}```" if rng.random() < 0.5 else text
 
 
 def _problems(seed: int, count: int) -> list[Problem]:

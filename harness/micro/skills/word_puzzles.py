@@ -139,14 +139,10 @@ def _listing(objects: list[tuple[int, str]]) -> str:
 
 
 def _truth_table(rng: random.Random) -> str:
-    left, right = rng.choice([True, False]), rng.choice([True, False])
-    operator = rng.choice(["and", "or"])
-    outcome = _join(left, operator, right)
-    shown = [rng.choice([str(v), f"not {not v}"]) for v in (left, right)]
-    return (
-        f"{shown[0]} {operator} {shown[1]}: {left} {operator} {right} is {outcome}."
-        f" not {outcome} is {not outcome}."
-    )
+    """Tell the steps of an expression of three values, written without brackets."""
+    question, reasoning, answer = _boolean(rng)
+    told = question.removesuffix(" is").replace("( ", "").replace(" )", ", then")
+    return f"{told}: {reasoning} In the end {answer}."
 
 
 def _basket_counts(rng: random.Random) -> str:
@@ -158,13 +154,12 @@ def _basket_counts(rng: random.Random) -> str:
 
 def _mirrored_lists(rng: random.Random) -> str:
     words = rng.sample(COLOURS + THINGS + NOUNS, rng.randint(2, 4))
+    if rng.random() < 0.5:
+        return f"The words are {', '.join(words)}. Backwards {' '.join(words[::-1])}."
     return f"Forwards {' '.join(words)}, backwards {' '.join(words[::-1])}."
 
 
 def _swaps_told(rng: random.Random) -> str:
-    one, two = persons(rng, 2)
-    first, second = rng.sample(THINGS, 2)
-    return (
-        f"{one} held the {first} and {two} held the {second}. They swapped, so {one} takes the "
-        f"{second} and {two} takes the {first}. Now {one} has the {second}, {two} has the {first}."
-    )
+    question, reasoning, answer = _swapping(rng)
+    told, asked = question.split(" What does ")
+    return f"{told.replace('swap', 'change')} {reasoning} So {asked.split()[0]} has the {answer}."
