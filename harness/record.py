@@ -58,8 +58,8 @@ class Score(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    score: float
-    stderr: float | None = None
+    score: float = Field(allow_inf_nan=False)  # JSON has no NaN: it would not be read back
+    stderr: float | None = Field(default=None, allow_inf_nan=False)
     n: int
     metric: str
     items: str | None = None

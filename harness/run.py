@@ -57,7 +57,7 @@ def run(settings: Settings) -> Record | None:
         _run_stages(settings, store, pool, plan)
         if settings.until != "record":
             return None
-        record.status = "done"
+        record.status, record.error = "done", ""
     except Exception as error:
         failed = record or _unplanned(settings)
         failed.status, failed.error = "failed", _trim(error)

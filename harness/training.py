@@ -150,7 +150,9 @@ def train(
     checkpoints = folder / "checkpoints"
     further: dict[str, Any] = dict(recipe.trainer)
     if recipe.gradient_checkpointing:
+        # Not reentrant: that is the recompute which the ledger counts.
         further["gradient_checkpointing"] = True
+        further["gradient_checkpointing_kwargs"] = {"use_reentrant": False}
     arguments = TrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=recipe.epochs,

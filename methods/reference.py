@@ -43,6 +43,7 @@ class NamedSources(Method):
     """Random rows of the sources that you name, the others never: what an oracle would pick from.
 
     Attributes:
+        name: give one, so that tables tell two lists of sources apart.
         sources: names of sources (``dataset``) of the pool.
     """
 
@@ -51,9 +52,10 @@ class NamedSources(Method):
     floor: ClassVar[bool] = True
     seeded: ClassVar[bool] = True
 
-    def budget(self, asked: int, pool_size: int) -> int:
-        """As asked; the ordering may hold fewer rows."""
-        return min(asked, pool_size)
+    @property
+    def label(self) -> str:
+        """The name alone: a list of sources makes no column heading."""
+        return self.name
 
     def order(self, context: Context) -> Ordering:
         """The named sources' rows in random order."""
