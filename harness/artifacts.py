@@ -36,11 +36,13 @@ class Artifact:
     Attributes:
         path: its folder.
         info: what the build returned (counts, seconds, ...), read from the manifest.
-        reused: True if it was there already.
+        found: it was there already.
+        reused: it was there, and another owner had it made: this one spent nothing on it.
     """
 
     path: Path
     info: dict[str, Any]
+    found: bool
     reused: bool
 
     @property
@@ -50,10 +52,16 @@ class Artifact:
 
 
 class Store:
-    """A folder of artifacts, safe to share between the jobs of a sweep."""
+    """A folder of artifacts, safe to share between the jobs of a sweep.
 
-    def __init__(self, root: Path) -> None:
+    Attributes:
+        owner: for whom artifacts are made. A run that was killed finds what it made before, and
+            that is still its own expense.
+    """
+
+    def __init__(self, root: Path, owner: str | None = None) -> None:
         self.root = root
+        self.owner = owner
         self._verified: set[Path] = set()
 
     def folder(self, kind: str, identity: dict[str, Any]) -> Path:
@@ -117,19 +125,25 @@ class Store:
             for path in sorted(part.rglob("*"))
             if path.is_file()
         }
-        manifest = {"kind": kind, "identity": identity, "files": files, "info": info}
+        manifest = {
+            "kind": kind,
+            "identity": identity,
+            "files": files,
+            "info": info,
+            "owner": self.owner,
+        }
         fsync_tree(part)
         write_atomic(part / MANIFEST, canonical_json(manifest))
         if folder.exists():  # damaged: _read said so
             shutil.rmtree(folder)
         part.rename(folder)
         self._verified.add(folder)
-        return Artifact(folder, info, reused=False)
+        return Artifact(folder, info, found=False, reused=False)
 
     def _read(self, folder: Path) -> Artifact | None:
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            files, info = manifest["files"], manifest["info"]
+            files, info, owner = manifest["files"], manifest["info"], manifest["owner"]
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):
@@ -141,7 +155,8 @@ class Store:
                 log.warning("artifact %s is damaged (%s); computing it again", folder, problem)
                 return None
             self._verified.add(folder)
-        return Artifact(folder, info, reused=True)
+        own = self.owner is not None and owner == self.owner
+        return Artifact(folder, info, found=True, reused=not own)
 
 
 def _problem(folder: Path, files: dict[str, dict[str, Any]]) -> str | None:

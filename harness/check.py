@@ -8,6 +8,7 @@ name the word, the legal ones, and the nearest.
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,19 +99,34 @@ def _short(value: Any) -> str:
     return ", ".join(text.split("\n")).strip(", ")
 
 
-def _words(arguments: list[str]) -> tuple[list[str], bool]:
-    """Overrides without Hydra's flags, and whether ``-m`` was among them."""
-    words, multirun, rest = [], False, iter(arguments)
+def flags_first(arguments: list[str]) -> list[str]:
+    """The same words with the flags before the settings: Hydra wants settings in one piece."""
+    flags, words = _split(arguments)
+    return [*flags, *words]
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Flags (with their values) and settings."""
+    flags: list[str] = []
+    words: list[str] = []
+    rest = iter(arguments)
     for word in rest:
-        if word in ("-m", "--multirun"):
-            multirun = True
-        elif word.partition("=")[0] in _WITH_VALUE:
-            value = word.partition("=")[2] if "=" in word else next(rest, "")
-            if word.partition("=")[0] in _CONFIG_DIR:
-                words.append(f"hydra.searchpath=[file://{Path(value).resolve()}]")
-        elif not word.startswith("-"):
-            words.append(word)
-    return words, multirun
+        if word in _WITH_VALUE:
+            flags += [word, next(rest, "")]
+        else:
+            (flags if word.startswith("-") else words).append(word)
+    return flags, words
+
+
+def _words(arguments: list[str]) -> tuple[list[str], bool]:
+    """Settings in Hydra's form, those that flags stand for included, and whether to sweep."""
+    flags, words = _split(arguments)
+    for flag, value in itertools.zip_longest(flags, flags[1:], fillvalue=""):
+        name, equals, attached = flag.partition("=")
+        if name in _CONFIG_DIR:
+            folder = Path(attached if equals else value).resolve()
+            words.append(f"hydra.searchpath=[file://{folder}]")
+    return words, bool({"-m", "--multirun"} & set(flags))
 
 
 class _hydra:

@@ -15,7 +15,7 @@ from typing import ClassVar
 import hydra
 from omegaconf import DictConfig
 
-from harness.check import Request, UsageError, check
+from harness.check import Request, UsageError, check, flags_first
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ def main() -> None:
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    sys.argv[1:] = flags_first(arguments)
     code = 0
     _failures.main = os.getpid()
     try:

@@ -162,7 +162,7 @@ class Features:
                     artifact = self._ensure_range(kind, span, rows, wait, bar)
                     if artifact is not None:
                         found[rows.start] = artifact
-                        if artifact.reused:
+                        if artifact.found:
                             bar.skip(len(rows))
         self._done[kind, span] = [(rows, found[rows.start]) for rows in ranges]
         return self._done[kind, span]

@@ -50,6 +50,7 @@ def run(settings: Settings) -> Record | None:
             return None
         plan = _plan(settings, pool)
         record = plan.record
+        store.owner = f"{settings.out.resolve()}/{record.run_id}"
         known = settings.out / "records" / f"{record.run_id}.json"
         if known.is_file() and settings.until == "record" and _keep(known, settings.overwrite):
             log.info("%s: done already", record.run_id)

@@ -35,6 +35,14 @@ def test_a_second_request_finds_what_the_first_built(store: Store) -> None:
     assert store.require("kind", {"x": 2}, write("d")).path != first.path
 
 
+def test_what_an_owner_made_before_is_still_its_own_expense(tmp_path: Path) -> None:
+    Store(tmp_path, "run a").require("kind", {}, write("abc"))
+    again = Store(tmp_path, "run a").require("kind", {}, forbidden)
+    other = Store(tmp_path, "run b").require("kind", {}, forbidden)
+    assert (again.found, again.reused) == (True, False)
+    assert (other.found, other.reused) == (True, True)
+
+
 def test_key_order_does_not_change_the_name(store: Store) -> None:
     assert store.folder("k", {"a": 1, "b": 2}) == store.folder("k", {"b": 2, "a": 1})
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from harness.check import UsageError, check, describe
+from harness.check import UsageError, check, describe, flags_first
 
 ROOT = Path(__file__).parents[2]
 
@@ -112,6 +112,12 @@ def test_help_lists_groups_and_settings() -> None:
     groups, settings = describe()
     assert "rds_plus" in groups and "multi_task" in groups
     assert "budget" in settings and not GlobalHydra.instance().is_initialized()
+
+
+def test_flags_may_stand_anywhere() -> None:
+    words = ["seed=0,1", "-m", "--config-dir", "x", "method=random"]
+    assert flags_first(words) == ["-m", "--config-dir", "x", "seed=0,1", "method=random"]
+    assert check(["method=random,length", "-m"]).multirun
 
 
 def test_a_users_own_configuration_folder_adds_choices(tmp_path: Path) -> None:

@@ -24,8 +24,10 @@ SMALL = [
 
 
 def command(folder: Path, *words: str) -> list[str]:
-    places = [f"out={folder / 'out'}", f"store={folder / 'store'}"]
-    return [sys.executable, "-m", "harness", *SMALL, *places, *words]
+    plain = [*SMALL, f"out={folder / 'out'}", f"store={folder / 'store'}"]
+    given = {word.partition("=")[0] for word in words}
+    plain = [word for word in plain if word.partition("=")[0] not in given]
+    return [sys.executable, "-m", "harness", *plain, *words]
 
 
 def harness(folder: Path, *words: str, code: int = 0) -> str:
@@ -127,7 +129,15 @@ def test_lost_records_come_back_from_the_store_without_computing(done: Path) -> 
     harness(done, "method=rds_plus")
     assert board(done) == before
     (path,) = (done / "out" / "records").glob("rds_plus-p300*.json")
-    assert all(entry.reused for entry in json.loads(path.read_text())["ledger"])
+    # The run itself had paid for all of it, so the bill is the same; only the time is not.
+    assert not any(entry["reused"] for entry in json.loads(path.read_text())["ledger"])
+
+
+def test_another_sweep_takes_from_the_store_and_says_so(done: Path, tmp_path: Path) -> None:
+    harness(tmp_path, "method=rds_plus", f"store={done / 'store'}")
+    (path,) = (tmp_path / "out" / "records").glob("*.json")
+    record = read_record(path)
+    assert record.flops_total > 0 and all(entry.reused for entry in record.ledger)
 
 
 def test_stages_can_be_run_alone(tmp_path: Path, done: Path) -> None:

@@ -185,7 +185,7 @@ def _artifact(pool: Pool) -> Any:
     from harness.artifacts import MANIFEST, Artifact
 
     info = json.loads(Path(pool.path / MANIFEST).read_text())["info"]
-    return Artifact(pool.path, info, True)
+    return Artifact(pool.path, info, found=True, reused=True)
 
 
 def test_floors_and_ceilings(world_context: Any, pool: Pool) -> None:
