@@ -7,7 +7,6 @@ takes the ranges that no other job is at. A stop loses at most one range.
 
 from __future__ import annotations
 
-import resource
 import sys
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -20,6 +19,7 @@ from harness.artifacts import Artifact, Store
 from harness.chat import Chat, Message, Span
 from harness.component import Component
 from harness.files import digest
+from harness.memory import peak_memory_mb
 from harness.model import ModelConfig
 from harness.pool import Pool
 from harness.query import Query
@@ -266,12 +266,3 @@ def _load(artifact: Artifact, name: str) -> np.ndarray:
 
     with safe_open(artifact.path / "features.safetensors", framework="numpy") as file:
         return file.get_tensor(name)
-
-
-def peak_memory_mb() -> float:
-    """Peak memory so far in MB: of the CUDA device if one is in use, else of this process."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-        return float(torch.cuda.max_memory_allocated()) / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -47,9 +47,7 @@ def _turns(raw: dict[str, Any]) -> list[Any]:
         return turns
     if "prompt" in raw and ("completion" in raw or "response" in raw):
         answer = raw["completion"] if "completion" in raw else raw["response"]
-        if isinstance(raw["prompt"], list) and isinstance(
-            answer, list
-        ):  # as TRL has it
+        if isinstance(raw["prompt"], list) and isinstance(answer, list):  # as TRL has it
             return raw["prompt"] + answer
         return [_turn("user", raw["prompt"]), _turn("assistant", answer)]
     if "instruction" in raw and "output" in raw:

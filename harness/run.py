@@ -14,8 +14,8 @@ from typing import Any
 
 from harness import stages
 from harness.artifacts import Store
-from harness.features import peak_memory_mb
 from harness.files import digest
+from harness.memory import peak_memory_mb
 from harness.micro_data import data_folder, model_folder
 from harness.pool import Pool, prepare
 from harness.record import Record, read_record, write_record

@@ -20,8 +20,9 @@ import numpy as np
 
 from harness.artifacts import Artifact, Store
 from harness.context import Context
-from harness.features import Features, LoadedModel, peak_memory_mb
+from harness.features import Features, LoadedModel
 from harness.files import digest
+from harness.memory import peak_memory_mb, reset_peak
 from harness.model import ModelConfig
 from harness.pool import Pool
 from harness.query import Query
@@ -129,6 +130,7 @@ def order(settings: Settings, store: Store, pool: Pool, budget: int) -> OrderSta
     }
 
     def build(part: Path) -> dict[str, Any]:
+        reset_peak()
         loaded = LoadedModel(settings.selector)
         features = Features(store, pool, loaded, settings.features, progress=settings.progress)
         context = Context(pool, wanted, settings.seed, depth, features)
@@ -203,6 +205,7 @@ def train(settings: Settings, store: Store, pool: Pool, positions: np.ndarray) -
     def build(part: Path) -> dict[str, Any]:
         from harness.training import train as fine_tune
 
+        reset_peak()
         rows = [row.messages for row in pool.rows(positions)]
         done = fine_tune(
             recipe,
@@ -289,6 +292,7 @@ def evaluate(settings: Settings, store: Store, trained: TrainStage) -> EvaluateS
     }
 
     def build(part: Path) -> dict[str, Any]:
+        reset_peak()
         chat = settings.model.load_chat()
         start = time.perf_counter()
         result = suite.evaluate(

@@ -1,0 +1,40 @@
+"""Peak memory of a stretch of work, not of the whole life of the process.
+
+A sweep runs many cells in one process, so the peak is set back where a stretch begins: on CUDA by
+torch, on Linux through ``/proc``. Elsewhere the process's peak is all there is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import sys
+from pathlib import Path
+
+_CLEAR = Path("/proc/self/clear_refs")
+_STATUS = Path("/proc/self/status")
+
+
+def reset_peak() -> None:
+    """Begin a stretch."""
+    with contextlib.suppress(OSError):
+        _CLEAR.write_text("5")  # the kernel's word for: the peak is what is resident now
+    if _cuda():
+        sys.modules["torch"].cuda.reset_peak_memory_stats()
+
+
+def peak_memory_mb() -> float:
+    """Peak since the stretch began, in MB: of the CUDA device if one is in use, else resident."""
+    if _cuda():
+        return float(sys.modules["torch"].cuda.max_memory_allocated()) / 2**20
+    with contextlib.suppress(OSError):
+        for line in _STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 2**10
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _cuda() -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()
