@@ -143,7 +143,7 @@ class Store:
     def _read(self, folder: Path) -> Artifact | None:
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            files, info, owner = manifest["files"], manifest["info"], manifest["owner"]
+            files, info, owner = manifest["files"], manifest["info"], manifest.get("owner")
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):

@@ -24,7 +24,9 @@ from omegaconf import DictConfig, OmegaConf
 
 MOST_CHOICES = 60  # of a sweep that are built one by one; a compose takes some 50 ms
 _CONFIG_DIR = ("--config-dir", "-cd")
-_WITH_VALUE = (*_CONFIG_DIR, "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")
+_WITH_VALUE = (
+    *_CONFIG_DIR, "--config-name", "-cn", "--config-path", "-cp", "--package", "-p", "--cfg", "-c",
+)  # fmt: skip
 
 
 class UsageError(ValueError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from typing import ClassVar
 
 import hydra
@@ -17,7 +18,10 @@ from omegaconf import DictConfig
 
 from harness.check import Request, UsageError, check, flags_first
 
-log = logging.getLogger(__name__)
+# Flags that print something and run nothing.
+HYDRAS_OWN = {
+    "--cfg", "-c", "--hydra-help", "--info", "-i", "--version", "--shell-completion", "-sc",
+}  # fmt: skip
 
 HELP = """\
 usage: python -m harness [KEY=VALUE ...]        one run
@@ -47,8 +51,8 @@ def main() -> None:
     if any(word in ("-h", "--help") for word in arguments):
         print(_help())
         return
-    if any(word.startswith(("--cfg", "-c", "--hydra-help", "--info", "-i", "--version",
-                            "--shell-completion", "-sc")) for word in arguments):  # fmt: skip
+    if any(word.partition("=")[0] in HYDRAS_OWN for word in arguments):
+        sys.argv[1:] = flags_first(arguments)
         _hydra_main()
         return
     try:
@@ -106,6 +110,7 @@ def _calm_libraries() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    warnings.filterwarnings("ignore", category=FutureWarning)  # of other packages
 
 
 def _help() -> str:

@@ -96,7 +96,9 @@ class ModelConfig(Component):
         """The causal LM in evaluation mode on its device; ``folder`` gives other weights."""
         import torch
         from transformers import AutoModelForCausalLM
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()  # a bar a cell says nothing
         model: Any = AutoModelForCausalLM.from_pretrained(
             str(folder or self.folder()),
             dtype=getattr(torch, dtype or self.dtype),

@@ -262,10 +262,18 @@ def _read(config: PoolConfig, progress: bool) -> Iterator[tuple[str, str, Any]]:
         return
     from tqdm import tqdm
 
+    from harness.progress import interval
+
     files = config.files()
     total = sum(path.stat().st_size for path in files)
     bar = tqdm(
-        total=total, unit="B", unit_scale=True, desc="reading the pool", disable=not progress
+        total=total,
+        unit="B",
+        unit_scale=True,
+        desc="reading the pool",
+        disable=not progress,
+        leave=False,
+        mininterval=interval(),
     )
     with bar:
         for path in files:

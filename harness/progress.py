@@ -10,8 +10,13 @@ from tqdm import tqdm
 
 
 def interactive() -> bool:
-    """Whether somebody is watching: progress bars go to a terminal only, logs stay readable."""
+    """Whether somebody is watching: bars move in a terminal only, logs stay readable."""
     return sys.stderr.isatty()
+
+
+def interval() -> float:
+    """Seconds between two states of a bar: a log gets one a minute."""
+    return 0.1 if interactive() else 60.0
 
 
 class RowProgress:
@@ -19,7 +24,13 @@ class RowProgress:
 
     def __init__(self, what: str, rows: int, *, show: bool) -> None:
         self._bar = tqdm(
-            total=rows, unit="row", desc=what, disable=not show, leave=False, dynamic_ncols=True
+            total=rows,
+            unit="row",
+            desc=what,
+            disable=not show,
+            leave=False,
+            dynamic_ncols=True,
+            mininterval=interval(),
         )
         self._tokens = 0
         self._start = time.perf_counter()

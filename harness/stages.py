@@ -25,6 +25,7 @@ from harness.files import digest
 from harness.memory import peak_memory_mb, reset_peak
 from harness.model import ModelConfig
 from harness.pool import Pool
+from harness.progress import interactive
 from harness.query import Query
 from harness.record import Score, Selection, StageCost, Training
 from harness.seeds import derive
@@ -301,7 +302,7 @@ def evaluate(settings: Settings, store: Store, trained: TrainStage) -> EvaluateS
             judge=judge,
             out_dir=part,
             seed=derive(settings.seed, "evaluate"),
-            progress=settings.progress,
+            progress=settings.progress and interactive(),
         )
         seconds = time.perf_counter() - start
         cost = _evaluation_cost(settings, result.lengths, seconds)
