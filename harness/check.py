@@ -85,7 +85,7 @@ def describe() -> tuple[str, str]:
         config = _compose([])
     plain = [
         f"  {key:<13} {_short(config[key])}"
-        for key in config
+        for key in map(str, config)
         if key not in groups and key not in ("hydra", "selector_model")
     ]
     return "\n".join(lines), "\n".join(plain)

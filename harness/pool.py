@@ -66,8 +66,11 @@ class PoolConfig(Component):
             return [root]
         if not root.is_dir():
             return []
-        found = sorted(path for path in root.rglob("*") if _ending(path))
-        return found if self.format != "hub" else sorted(p for p in root.rglob("*") if p.is_file())
+        every = sorted(path for path in root.rglob("*") if path.is_file())
+        if self.format == "hub":
+            return every
+        wanted = ("jsonl", "parquet") if self.format == "auto" else (self.format,)
+        return [path for path in every if _ending(path) in wanted]
 
     def check(self) -> None:
         """Raise PoolError if there is nothing to read."""

@@ -115,13 +115,13 @@ def build(config: DictConfig) -> Settings:
     except Exception as error:
         raise ConfigError(f"the configuration does not resolve: {error}") from error
     assert isinstance(resolved, dict)
-    resolved = {str(key): value for key, value in resolved.items() if key != "hydra"}
-    for missing in sorted(map(str, OmegaConf.missing_keys(config))):
-        problems.append(f"{missing} has to be given: {missing}=VALUE")
+    plain = {str(key): value for key, value in resolved.items() if key != "hydra"}
+    for name in sorted(str(key) for key in OmegaConf.missing_keys(config)):
+        problems.append(f"{name} has to be given: {name}=VALUE")
     if problems:
         raise ConfigError("\n".join(problems))
     values: dict[str, Any] = {}
-    for key, value in resolved.items():
+    for key, value in plain.items():
         if key not in (*Settings.model_fields, "scale", "experiment"):
             problems.append(
                 f"{key} is no setting; settings are {', '.join(sorted(Settings.model_fields))}"
@@ -140,7 +140,7 @@ def build(config: DictConfig) -> Settings:
             problems += explain(error, "features")
     if not problems:
         try:
-            return Settings(**values, resolved=resolved)
+            return Settings(**values, resolved=plain)
         except ValidationError as error:
             problems += explain(error, "")
     raise ConfigError("\n".join(problems))

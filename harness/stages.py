@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from harness.query import Query
 from harness.record import Score, Selection, StageCost, Training
 from harness.seeds import derive
 from harness.settings import Settings
+
+if TYPE_CHECKING:
+    from harness.training import Trained
 
 DEPTH = 65_536  # orderings are at least this long, so that most budgets share one
 
@@ -177,7 +180,7 @@ def _costs(artifact: Artifact) -> list[StageCost]:
 
 @dataclass
 class TrainStage:
-    """The fine-tuned model, in memory if it was trained just now."""
+    """The fine-tuned model, and how to load it."""
 
     identity: dict[str, Any]
     path: Path | None
@@ -201,24 +204,24 @@ def train(settings: Settings, store: Store, pool: Pool, positions: np.ndarray) -
         "positions": digest(positions.tolist()),
         "seed": settings.seed,
     }
-    fresh: list[Any] = []
 
     def build(part: Path) -> dict[str, Any]:
+        from harness.launch import launch_training
         from harness.training import train as fine_tune
 
         reset_peak()
         rows = [row.messages for row in pool.rows(positions)]
-        done = fine_tune(
+        work = launch_training if recipe.launch else fine_tune
+        done = work(
             recipe,
             model,
             rows,
-            seed=derive(settings.seed, "train"),
             folder=part,
+            seed=derive(settings.seed, "train"),
             report_to=settings.tracker.report_to,
             run_name=f"{settings.method.label}-{len(positions)}-s{settings.seed}",
         )
-        fresh.append(done.model)
-        cost = _training_cost(settings, done.lengths, len(positions), done.seconds)
+        cost = _training_cost(settings, done, len(positions))
         return {"costs": [cost.model_dump()], "report": done.training.model_dump()}
 
     artifact = store.require("model", identity, build, resume=True)
@@ -226,7 +229,7 @@ def train(settings: Settings, store: Store, pool: Pool, positions: np.ndarray) -
     def load() -> Any:
         from harness.training import load_trained
 
-        return fresh.pop() if fresh else load_trained(model, recipe, artifact.path)
+        return load_trained(model, recipe, artifact.path)
 
     def forget() -> None:
         if not settings.keep_models:
@@ -236,21 +239,23 @@ def train(settings: Settings, store: Store, pool: Pool, positions: np.ndarray) -
     return TrainStage(identity, artifact.path, report, _costs(artifact), load, forget)
 
 
-def _training_cost(settings: Settings, lengths: np.ndarray, rows: int, seconds: float) -> StageCost:
+def _training_cost(settings: Settings, done: Trained, rows: int) -> StageCost:
     from harness.flops import model_flops, paper_train
 
     recipe = settings.recipe
     flops = model_flops(settings.model.load_config())
     lora = recipe.lora.model_dump() if recipe.lora else None
-    once = flops.train(lengths, lora=lora, gradient_checkpointing=recipe.gradient_checkpointing)
+    once = flops.train(
+        done.lengths, lora=lora, gradient_checkpointing=recipe.gradient_checkpointing
+    )
     return StageCost(
         stage="train",
         flops=once * recipe.epochs,
         flops_paper=paper_train(flops.parameters, rows, recipe.epochs),
-        tokens=round(int(lengths.sum()) * recipe.epochs),
+        tokens=round(int(done.lengths.sum()) * recipe.epochs),
         rows=rows,
-        seconds=seconds,
-        peak_memory_mb=peak_memory_mb(),
+        seconds=done.seconds,
+        peak_memory_mb=done.peak_memory_mb,
     )
 
 

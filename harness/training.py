@@ -19,6 +19,7 @@ from pydantic import Field
 
 from harness.chat import Chat, Encoded, Message
 from harness.component import Component
+from harness.memory import peak_memory_mb
 from harness.model import ModelConfig
 from harness.progress import interactive
 from harness.record import Training
@@ -50,6 +51,9 @@ class Recipe(Component):
         schedule: of the learning rate after the warm-up; down to 0.
         precision: ``bf16`` is mixed precision with fp32 master weights; weights are always fp32.
         checkpoint_minutes: how much work a kill may cost; 0 saves at every step.
+        launch: what starts the training's processes on several devices, word by word, for example
+            ``[accelerate, launch, --config_file, fsdp.yaml]`` (see harness/launch.py); empty trains
+            in this process.
         trainer: further TrainingArguments by name (fsdp, deepspeed, ...).
     """
 
@@ -66,6 +70,7 @@ class Recipe(Component):
     gradient_checkpointing: bool = False
     lora: Lora | None = None
     checkpoint_minutes: float = Field(default=10.0, ge=0)
+    launch: list[str] = Field(default_factory=list)
     trainer: dict[str, Any] = Field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
@@ -79,12 +84,12 @@ class Recipe(Component):
 
 @dataclass
 class Trained:
-    """The model after training, the numbers for the record, and the lengths for the ledger."""
+    """The numbers for the record, and the lengths and what else the ledger needs."""
 
-    model: PreTrainedModel
     training: Training
     lengths: np.ndarray  # int32 [rows trained on], tokens after the cut
     seconds: float
+    peak_memory_mb: float
 
 
 def label_rows(
@@ -193,22 +198,21 @@ def train(
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     report.steps = trainer.state.global_step
     report.loss_first, report.loss_last = (losses[0], losses[-1]) if losses else (None, None)
-    trained = trainer.accelerator.unwrap_model(trainer.model)
-    trained.eval()
-    trained.save_pretrained(folder / "weights")
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    trainer.save_model(str(folder / "weights"))  # every process takes part in gathering shards
+    if trainer.is_world_process_zero():
+        (folder / "weights" / "training_args.bin").unlink(missing_ok=True)  # a pickle
+        shutil.rmtree(checkpoints, ignore_errors=True)
     lengths = np.array([row["length"] for row in features], dtype=np.int32)
-    return Trained(trained, report, lengths, seconds)
+    return Trained(report, lengths, seconds, peak_memory_mb())
 
 
 def load_trained(base: ModelConfig, recipe: Recipe, folder: Path) -> Any:
-    """The model that ``train`` saved in ``folder``."""
+    """The model that ``train`` saved in ``folder``, in the base model's dtype."""
     if not recipe.lora:
-        return base.load(dtype="float32", folder=folder / "weights")
+        return base.load(folder=folder / "weights")
     from peft import PeftModel
 
-    model = PeftModel.from_pretrained(base.load(dtype="float32"), str(folder / "weights"))
-    return model.eval()
+    return PeftModel.from_pretrained(base.load(), str(folder / "weights")).eval()
 
 
 def _with_lora(model: PreTrainedModel, lora: Lora) -> Any:

@@ -16,8 +16,8 @@ from harness.context import Context
 from methods.base import RowMethod
 
 
-class Perplexity(RowMethod):
-    """Scores a row by its mean token loss; ``selector`` ``top`` or ``band``."""
+class TopPerplexity(RowMethod):
+    """Scores a row by its mean token loss and takes the highest."""
 
     needs_model: ClassVar[bool] = True
 
@@ -25,3 +25,9 @@ class Perplexity(RowMethod):
         """float64 [rows]: nats a token. A row of one token predicts nothing and scores -inf."""
         loss, tokens = context.pool_losses()
         return np.where(tokens > 0, loss / np.maximum(tokens, 1), -np.inf)
+
+
+class MidPerplexity(TopPerplexity):
+    """The same scores, taken from a third of the falling order on."""
+
+    selector: str = "band"

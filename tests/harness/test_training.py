@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from harness.launch import LaunchError, launch_training
 from harness.model import ModelConfig
 from harness.training import IGNORED, Lora, Recipe, label_rows, load_trained, train
 from tests.conftest import conversation
@@ -83,8 +84,12 @@ def test_full_training_learns_repeats_itself_and_is_saved(
     train(recipe(epochs=6), micro_model, ROWS, seed=2, folder=tmp_path / "c")
     assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")
     loaded = load_trained(micro_model, recipe(), tmp_path / "a")
-    for name, value in done.model.state_dict().items():
+    from safetensors.torch import load_file
+
+    saved = load_file(tmp_path / "a" / "weights" / "model.safetensors")
+    for name, value in saved.items():
         assert torch.equal(value, loaded.state_dict()[name]), name
+    assert not list((tmp_path / "a").rglob("*.bin"))  # nothing pickled
 
 
 def test_accumulation_gives_the_batch_that_was_asked_for(
@@ -98,22 +103,43 @@ def test_accumulation_gives_the_batch_that_was_asked_for(
 
 def test_lora_trains_an_adapter_alone(micro_model: ModelConfig, tmp_path: Path) -> None:
     lora = recipe(lora=Lora(r=4, lora_alpha=8, lora_dropout=0.0), learning_rate=1e-2)
-    done = train(lora, micro_model, ROWS, seed=1, folder=tmp_path)
+    train(lora, micro_model, ROWS, seed=1, folder=tmp_path)
     saved = sorted(path.name for path in (tmp_path / "weights").iterdir())
     assert "adapter_model.safetensors" in saved and "model.safetensors" not in saved
     loaded = load_trained(micro_model, lora, tmp_path)
     ids = torch.tensor([[1, 5, 9, 20, 30]])
     with torch.no_grad():
-        new, again = done.model(ids).logits, loaded(ids).logits
-        old = micro_model.load()(ids).logits
-    assert torch.allclose(new, again, atol=1e-5)
+        new, old = loaded(ids).logits, micro_model.load()(ids).logits
     assert not torch.allclose(new, old, atol=1e-3)
+
+
+def test_a_launched_training_is_the_same_training(micro_model: ModelConfig, tmp_path: Path) -> None:
+    more = {"seed": 1, "report_to": [], "run_name": None}
+    launched = recipe(launch=[sys.executable])
+    (tmp_path / "a").mkdir()
+    there = launch_training(launched, micro_model, ROWS, tmp_path / "a", **more)
+    here = train(recipe(), micro_model, ROWS, folder=tmp_path / "b", **more)
+    assert there.training == here.training
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    with pytest.raises(LaunchError, match="no command 'nowhere'"):
+        launch_training(recipe(launch=["nowhere"]), micro_model, ROWS, tmp_path / "a", **more)
+
+
+def test_two_processes_share_the_batch(micro_model: ModelConfig, tmp_path: Path) -> None:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
+    shared = recipe(launch=launch, micro_batch_size=1)
+    more = {"seed": 1, "report_to": [], "run_name": None}
+    done = launch_training(shared, micro_model, ROWS, tmp_path, **more)
+    assert done.training.steps == 6  # 12 rows, 4 a step over both, 2 epochs
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["weights"]
+    load_trained(micro_model, shared, tmp_path)
 
 
 SCRIPT = """
 import sys
 from pathlib import Path
 from tests.harness.test_training import ROWS, recipe
+from harness.launch import LaunchError, launch_training
 from harness.model import ModelConfig
 from harness.training import train
 model = ModelConfig(name="micro", path=sys.argv[1])

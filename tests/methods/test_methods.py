@@ -19,7 +19,7 @@ from harness.query import Query
 from methods import selectors
 from methods.balanced import Balanced
 from methods.length import Length
-from methods.perplexity import Perplexity
+from methods.perplexity import MidPerplexity, TopPerplexity
 from methods.random import Random
 from methods.rds_plus import RDSPlus
 from methods.reference import BaseModel, FullPool, NamedSources
@@ -102,7 +102,7 @@ def test_perplexity_is_the_mean_loss_of_all_tokens(
     import torch
 
     given = context(pool, store, micro_model)
-    scores = Perplexity(name="top_ppl").scores(given)
+    scores = TopPerplexity(name="top_ppl").scores(given)
     loaded = LoadedModel(micro_model)
     for position in (0, 17, 63):
         (row,) = loaded.chat.encode([pool.rows([position])[0].messages], 256)
@@ -171,7 +171,7 @@ def test_features_are_shared_by_pool_sizes_poolings_and_the_losses_pass(
         def model(self) -> Any:  # type: ignore[override]
             raise AssertionError("the model was run again")
 
-    for size, method in ((64, RDSPlus(name="r", pooling="mean")), (20, Perplexity(name="p"))):
+    for size, method in ((64, RDSPlus(name="r", pooling="mean")), (20, TopPerplexity(name="p"))):
         small = Pool(_artifact(pool), size)
         again = Features(store, small, Unloadable(micro_model), settings, progress=False)
         given = Context(small, queries, 0, size, again)
@@ -206,11 +206,12 @@ def test_illegal_choices_are_refused_with_the_legal_ones() -> None:
     with pytest.raises(ValidationError, match="did you mean round_robin"):
         RDSPlus(name="r", selector="round_robbin")
     with pytest.raises(ValidationError, match="top, band"):
-        Perplexity(name="p", selector="round_robin")
+        TopPerplexity(name="p", selector="round_robin")
 
 
 def test_a_label_names_what_differs_from_the_defaults() -> None:
     assert RDSPlus(name="rds_plus").label == "rds_plus"
+    assert MidPerplexity(name="mid_ppl").label == "mid_ppl"
     assert RDSPlus(name="rds_plus", pooling="eos").label == "rds_plus[pooling=eos]"
 
 
