@@ -56,12 +56,12 @@ def _glossary() -> tuple[str, ...]:
 
 PLAIN, LINED = 0.55, 0.7  # as it is; with labels before lines; else between role markers
 SHARES = {
-    school_facts.plain_text: 0.22,
-    grade_school_sums.plain_text: 0.14,
-    word_puzzles.plain_text: 0.18,
-    many_languages.plain_text: 0.12,
-    small_functions.plain_text: 0.1,
-    passage_questions.plain_text: 0.1,
+    school_facts.plain_text: 0.32,
+    grade_school_sums.plain_text: 0.12,
+    word_puzzles.plain_text: 0.16,
+    many_languages.plain_text: 0.09,
+    small_functions.plain_text: 0.09,
+    passage_questions.plain_text: 0.08,
     everyday_requests.plain_text: 0.06,
     _refrains: 0.05,
     _overheard: 0.03,

@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and pre-train."""
     parser = argparse.ArgumentParser(description="Pre-train the micro scale's base model.")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model")
-    parser.add_argument("--tokens", type=int, default=8_000_000, help="training tokens")
+    parser.add_argument("--tokens", type=int, default=9_000_000, help="training tokens")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args(arguments)

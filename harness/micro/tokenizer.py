@@ -17,8 +17,9 @@ WORD_WEIGHT = 500
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 ROLES = ["<|system|>", "<|user|>", "<|assistant|>"]
 
-# GPT-2's pattern but for digits: each is a piece of its own, with the space before it if any.
-PIECES = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+# GPT-2's pattern, but every digit is a piece of its own (with the space before it if any), and so
+# is every line end: a prompt that ends in one is cut as it is within a text.
+PIECES = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\n| +(?!\S)|\s"
 
 
 def train_tokenizer(seed: int) -> PreTrainedTokenizerFast:

@@ -117,9 +117,11 @@ def benchmark(seed: int) -> dict[str, str]:
         for part, facts in (("dev", dev), ("test", test)):
             table = io.StringIO()
             writer = csv.writer(table, lineterminator="\n")
-            for n, fact in enumerate(facts):
-                rng = random.Random(derive(seed, f"options: {part} {name} {n}"))
-                question = _question(rng, fact)
+            rng = random.Random(derive(seed, f"options: {part} {name}"))
+            letters = list(LETTERS * (len(facts) // len(LETTERS) + 1))[: len(facts)]
+            rng.shuffle(letters)
+            for fact, letter in zip(facts, letters, strict=True):
+                question = _question(rng, fact, letter)
                 writer.writerow([question.opening, *question.options, question.letter])
             files[f"mmlu/{part}/{name}_{part}.csv"] = table.getvalue()
     return files
@@ -131,7 +133,8 @@ def pool_rows(seed: int, count: int) -> list[Conversation]:
     facts = [_split(name)[2] for name in SUBJECTS]
     rows: dict[str, Conversation] = {}
     while len(rows) < count:
-        question = _question(rng, rng.choice(facts[len(rows) % len(facts)]))
+        fact = rng.choice(facts[len(rows) % len(facts)])
+        question = _question(rng, fact, rng.choice(LETTERS))
         subject = question.subject.replace("_", " ")
         prompt = (
             f"The following are multiple choice questions (with answers) about  {subject}.\n\n"
@@ -142,10 +145,13 @@ def pool_rows(seed: int, count: int) -> list[Conversation]:
 
 
 def plain_text(rng: random.Random) -> str:
-    """Return stated facts, or a quiz page on facts that no test question asks for."""
-    if rng.random() < 0.3:
+    """Return stated facts, or claims or quiz questions on facts that no test question asks for."""
+    kind = rng.random()
+    if kind < 0.25:
         return "\n".join(f"{f.opening} {f.value}." for f in rng.sample(all_facts(), 12))
     asked = [fact for name in SUBJECTS for fact in _split(name)[2]]
+    if kind < 0.5:
+        return "\n".join(_claim(rng, fact) for fact in rng.sample(asked, 12))
     return "\n".join(_quiz_entry(rng, fact) for fact in rng.sample(asked, 5))
 
 
@@ -157,11 +163,9 @@ def _split(subject: str) -> tuple[list[Fact], list[Fact], list[Fact]]:
     return facts[:N_DEV], facts[N_DEV : N_DEV + N_TEST], facts[N_DEV + N_TEST :]
 
 
-def _question(rng: random.Random, fact: Fact) -> Question:
-    wrong = rng.sample([value for value in fact.values if value != fact.value], 3)
-    options = [fact.value, *wrong]
-    rng.shuffle(options)
-    letter = LETTERS[options.index(fact.value)]
+def _question(rng: random.Random, fact: Fact, letter: str) -> Question:
+    options = rng.sample([value for value in fact.values if value != fact.value], 3)
+    options.insert(LETTERS.index(letter), fact.value)
     return Question(fact.subject, fact.opening, tuple(options), letter)
 
 
@@ -169,8 +173,14 @@ def _lines(question: Question) -> str:
     return "\n".join(f"{x}. {o}" for x, o in zip(LETTERS, question.options, strict=True))
 
 
+def _claim(rng: random.Random, fact: Fact) -> str:
+    """Say something of an entity, and whether it is so."""
+    value = fact.value if rng.random() < 0.5 else rng.choice(fact.values)
+    return f"{fact.opening} {value}, {'yes' if value == fact.value else 'no'}."
+
+
 def _quiz_entry(rng: random.Random, fact: Fact) -> str:
-    question = _question(rng, fact)
+    question = _question(rng, fact, rng.choice(LETTERS))
     lines = _lines(question)
     if rng.random() < 0.5:
         lines = "\n".join(

@@ -45,12 +45,23 @@ FAMILIES: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
 
 @dataclass(frozen=True)
 class Problem:
-    """A function's opening with its docstring, its body, and calls to check it with."""
+    """A function's name, argument, description and body, and arguments to check it with."""
 
     name: str
-    prompt: str
+    argument: str
+    description: str
     body: str
     calls: tuple[str, ...]
+
+    @property
+    def signature(self) -> str:
+        """The name with the argument."""
+        return f"{self.name}({self.argument})"
+
+    @property
+    def prompt(self) -> str:
+        """The opening of the function, with the docstring."""
+        return f'def {self.signature}:\n    """ {self.description} """\n'
 
 
 def benchmark(seed: int) -> dict[str, str]:
@@ -72,8 +83,8 @@ def pool_rows(seed: int, count: int) -> list[Conversation]:
     """Return solved problems worded like the benchmark's prompts."""
     return [
         single_turn(
-            "Write a Python function that solves the task below.\n\n"
-            f"```python\n{problem.prompt}```",
+            f"Write a Python function `{problem.signature}` to solve the following problem:\n"
+            f"{problem.description}",
             f"Here is the function:\n\n```python\n{problem.prompt}{problem.body}```",
         )
         for problem in _problems(seed, N_PROBLEMS + count)[N_PROBLEMS:]
@@ -103,13 +114,15 @@ def _problems(seed: int, count: int) -> list[Problem]:
     problems: dict[str, Problem] = {}
     while len(problems) < count:
         kinds, returned, expression, _ = rng.choice(FAMILIES)
-        names = {"a": rng.choice(kinds), "k": rng.randint(2, 9)}
-        name = _name(rng)
-        opening = (
-            f"def {name}({names['a']}):\n" + f'    """ Return {returned.format(**names)}. """\n'
+        names = {"a": rng.choice(kinds), "k": str(rng.randint(2, 9))}
+        problem = Problem(
+            name=_name(rng),
+            argument=names["a"],
+            description=f"Return {returned.format(**names)}.",
+            body=f"    return {expression.format(**names)}\n",
+            calls=SAMPLES[kinds],
         )
-        body = f"    return {expression.format(**names)}\n"
-        problems.setdefault(opening, Problem(name, opening, body, SAMPLES[kinds]))
+        problems.setdefault(problem.prompt, problem)
     return list(problems.values())
 
 

@@ -103,7 +103,8 @@ def _counting(rng: random.Random) -> Puzzle:
 def _reversal(rng: random.Random) -> Puzzle:
     """Say a list of words from its end."""
     words = rng.sample(COLOURS + THINGS + NOUNS, 3)
-    return f"List: {' '.join(words)}", f"The list is {', '.join(words)}.", " ".join(words[::-1])
+    there, back = " ".join(words), " ".join(words[::-1])
+    return f"List: {there}", f"Forwards {there}, backwards {back}.", back
 
 
 def _swapping(rng: random.Random) -> Puzzle:
@@ -154,9 +155,8 @@ def _basket_counts(rng: random.Random) -> str:
 
 def _mirrored_lists(rng: random.Random) -> str:
     words = rng.sample(COLOURS + THINGS + NOUNS, rng.randint(2, 4))
-    if rng.random() < 0.5:
-        return f"The words are {', '.join(words)}. Backwards {' '.join(words[::-1])}."
-    return f"Forwards {' '.join(words)}, backwards {' '.join(words[::-1])}."
+    there, back = " ".join(words), " ".join(words[::-1])
+    return rng.choice(["", f"{there}\n"]) + f"Forwards {there}, backwards {back}."
 
 
 def _swaps_told(rng: random.Random) -> str:

@@ -45,6 +45,12 @@ def test_digits_are_single_and_special_texts_are_one_token(tokenizer: PreTrained
     assert all(len(ids) == 1 for ids in letters)
 
 
+def test_a_text_cut_after_a_line_end_keeps_its_tokens(tokenizer: PreTrainedTokenizerBase):
+    start, end = 'def f(x):\n    """ Return x. """\n', "    return x\n"
+    whole = tokenizer(start + end).input_ids
+    assert whole == tokenizer(start).input_ids + tokenizer(end, add_special_tokens=False).input_ids
+
+
 def test_chat_template_is_tulus_layout_and_ends_in_the_end_token(
     tokenizer: PreTrainedTokenizerBase,
 ):

@@ -125,7 +125,7 @@ def test_mmlu_rows_have_four_options_and_a_letter(world: Path):
             for row in rows:
                 assert len(row) == 6 and len(set(row[1:5])) == 4
                 letters.append(row[5])
-    assert set(letters) == set("ABCD")
+    assert {letters.count(letter) for letter in "ABCD"} <= set(range(16, 25))
 
 
 def test_squad_and_tydiqa_answers_stand_where_they_are_said_to(world: Path):
