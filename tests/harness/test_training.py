@@ -143,7 +143,7 @@ from harness.launch import LaunchError, launch_training
 from harness.model import ModelConfig
 from harness.training import train
 model = ModelConfig(name="micro", path=sys.argv[1])
-train(recipe(epochs=40, checkpoint_minutes=0.002), model, ROWS, seed=3, folder=Path(sys.argv[2]))
+train(recipe(epochs=12, checkpoint_minutes=0.002), model, ROWS, seed=3, folder=Path(sys.argv[2]))
 """
 
 
