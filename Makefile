@@ -28,6 +28,9 @@ demo: $(STAMP)
 demo-small: $(STAMP)
 	@$(BIN)/python -m harness experiment=demo_small
 
+# One thread a test: the models are tiny, and two threads on a busy machine wait for each other.
+test test-slow: export OMP_NUM_THREADS ?= 1
+
 test: $(STAMP)
 	@$(BIN)/python -m pytest -m "not slow"
 
