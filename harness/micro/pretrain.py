@@ -58,7 +58,7 @@ def pretrain(out: Path, tokens: int, seed: int, threads: int) -> None:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    model.to(torch.bfloat16).save_pretrained(out)
+    model.bfloat16().save_pretrained(out)
     tokenizer.save_pretrained(out)
     report = {
         "command": "python -m harness.micro.pretrain " + shlex.join(sys.argv[1:]),

@@ -93,10 +93,11 @@ def _story(rng: random.Random) -> str:
     goods = plural(rng.choice(FRUITS + THINGS))
     if rng.random() < 0.2:
         boxes, each = rng.randint(2, 9), rng.randint(2, 9)
-        told = f"{one} has {boxes} boxes with {each} {goods} in each box."
-        return f"{told} {boxes} * {each} = {boxes * each}. That makes {boxes * each} {goods}."
+        opening = f"{one} has {boxes} boxes with {each} {goods} in each box."
+        return f"{opening} {boxes} * {each} = {boxes * each}. That makes {boxes * each} {goods}."
     total = rng.randint(2, 14)
-    told, sums = [f"{one} has {total} {goods}."], []
+    told = [f"{one} has {total} {goods}."]
+    sums: list[str] = []
     for _ in range(rng.randint(1, 2)):
         event, after = _event(rng, one, two, total)
         told.append(event)

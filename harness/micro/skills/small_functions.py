@@ -11,7 +11,7 @@ from harness.seeds import derive
 N_PROBLEMS = 76
 
 NUMBERS, LISTS, TEXTS = ("x", "n", "value"), ("xs", "items", "nums"), ("s", "text", "word")
-SAMPLES = {
+SAMPLES: dict[tuple[str, ...], tuple[str, ...]] = {
     NUMBERS: ("3", "10", "14", "27"),
     LISTS: ("[4, 1, 9, 6, 12, 3, 8, 5, 7, 2, 11, 10]", "[9, 2, 7, 5, 3, 8, 1, 6, 12, 4, 11, 10]"),
     TEXTS: ("'river stone'", "'Moon and star'"),
