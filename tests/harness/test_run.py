@@ -16,7 +16,8 @@ import pytest
 from harness.record import read_record
 
 ROOT = Path(__file__).parents[2]
-TIMES = {"seconds", "peak_memory_mb"}  # what may differ between two goes at the same work
+# What may differ between two goes at the same work: times, and a commit made in between.
+TIMES = {"seconds", "peak_memory_mb", "git_commit"}
 SMALL = [
     "suite.limit=4", "pool.size=300", "budget=16", "recipe.epochs=1", "progress=false",
     "features.rows_per_range=64",
