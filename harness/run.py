@@ -51,6 +51,8 @@ def run(settings: Settings) -> Record | None:
         plan = _plan(settings, pool)
         record = plan.record
         store.owner = f"{settings.out.resolve()}/{record.run_id}"
+        # What failed before it could be planned has no other name than its settings.
+        (settings.out / "records" / f"{_unplanned_id(settings)}.json").unlink(missing_ok=True)
         known = settings.out / "records" / f"{record.run_id}.json"
         if known.is_file() and settings.until == "record" and _keep(known, settings.overwrite):
             log.info("%s: done already", record.run_id)
@@ -164,17 +166,13 @@ def _plan(settings: Settings, pool: Pool) -> _Plan:
 
 def _unplanned(settings: Settings) -> Record:
     """A record for a run that failed before its pool or model could be read."""
-    budget = int(settings.budget) if settings.budget >= 1 else 0
-    size = settings.pool.size or 0
-    label = settings.method.label
-    config = {k: v for k, v in settings.resolved.items() if k not in ("out", "store", "progress")}
     return Record(
-        run_id=f"{settings.method.name}-p{size}-b{budget}-s{settings.seed}-{digest(config, 8)}",
+        run_id=_unplanned_id(settings),
         status="failed",
-        method=label,
+        method=settings.method.label,
         pool=settings.pool.name,
-        pool_size=size,
-        budget=budget,
+        pool_size=settings.pool.size or 0,
+        budget=int(settings.budget) if settings.budget >= 1 else 0,
         target=settings.target.name,
         model=settings.model.name,
         selector_model=settings.selector.name,
@@ -186,6 +184,11 @@ def _unplanned(settings: Settings) -> Record:
         versions=package_versions(),
         git_commit=git_commit(),
     )
+
+
+def _unplanned_id(settings: Settings) -> str:
+    config = {k: v for k, v in settings.resolved.items() if k not in ("out", "store", "progress")}
+    return f"{settings.method.name}-s{settings.seed}-{digest(config, 8)}"
 
 
 def _locate_micro(settings: Settings, store: Store) -> Settings:
