@@ -106,7 +106,7 @@ def _report(request: Request) -> None:
 
 def _calm_libraries() -> None:
     """Libraries' chatter goes below the line; our own words stay."""
-    for name in ("httpx", "filelock", "fvcore", "urllib3", "datasets", "fsspec", "absl"):
+    for name in ("httpx", "filelock", "fvcore", "urllib3", "datasets", "fsspec", "absl", "lm_eval"):
         logging.getLogger(name).setLevel(logging.WARNING)
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

@@ -265,7 +265,7 @@ def _read(config: PoolConfig, progress: bool) -> Iterator[tuple[str, str, Any]]:
         return
     from tqdm import tqdm
 
-    from harness.progress import interval
+    from harness.progress import interactive, interval
 
     files = config.files()
     total = sum(path.stat().st_size for path in files)
@@ -277,6 +277,7 @@ def _read(config: PoolConfig, progress: bool) -> Iterator[tuple[str, str, Any]]:
         disable=not progress,
         leave=False,
         mininterval=interval(),
+        delay=0 if interactive() else interval(),
     )
     with bar:
         for path in files:

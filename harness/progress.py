@@ -31,6 +31,7 @@ class RowProgress:
             leave=False,
             dynamic_ncols=True,
             mininterval=interval(),
+            delay=0 if interactive() else interval(),
         )
         self._tokens = 0
         self._start = time.perf_counter()
