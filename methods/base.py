@@ -6,6 +6,7 @@ query and row), name the class in a YAML by ``_target_``, and run it. CONTRIBUTI
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -53,9 +54,9 @@ class Method(Component):
         """Rows that a run of this method trains on when ``asked`` are allowed."""
         return min(asked, pool_size)
 
+    @abstractmethod
     def order(self, context: Context) -> Ordering:
         """The pool's rows, best first: at least ``context.depth`` of them, or all."""
-        raise NotImplementedError
 
     @property
     def label(self) -> str:
@@ -78,9 +79,9 @@ class RowMethod(Method):
     def _known(cls, value: str) -> str:
         return selectors.check_name(value, selectors.ROW_SELECTORS)
 
+    @abstractmethod
     def scores(self, context: Context) -> np.ndarray:
         """float [rows in use], higher is better."""
-        raise NotImplementedError
 
     def order(self, context: Context) -> Ordering:
         """The rows in the order of the selector."""
@@ -101,13 +102,13 @@ class PairMethod(Method):
     def _known(cls, value: str) -> str:
         return selectors.check_name(value, selectors.PAIR_SELECTORS)
 
+    @abstractmethod
     def pool_features(self, context: Context) -> Iterator[np.ndarray]:
         """Blocks of float [rows, width], in pool order."""
-        raise NotImplementedError
 
+    @abstractmethod
     def query_features(self, context: Context) -> np.ndarray:
         """float [queries, width]."""
-        raise NotImplementedError
 
     def order(self, context: Context) -> Ordering:
         """The rows in the order of the selector."""

@@ -18,6 +18,7 @@ from harness.pool import Pool
 from harness.query import Query
 from methods import selectors
 from methods.balanced import Balanced
+from methods.base import RowMethod
 from methods.length import Length
 from methods.perplexity import MidPerplexity, TopPerplexity
 from methods.random import Random
@@ -213,6 +214,14 @@ def test_a_label_names_what_differs_from_the_defaults() -> None:
     assert RDSPlus(name="rds_plus").label == "rds_plus"
     assert MidPerplexity(name="mid_ppl").label == "mid_ppl"
     assert RDSPlus(name="rds_plus", pooling="eos").label == "rds_plus[pooling=eos]"
+
+
+def test_a_method_that_leaves_its_part_out_cannot_be_built() -> None:
+    class Unfinished(RowMethod):
+        pass
+
+    with pytest.raises(TypeError, match="abstract method"):
+        Unfinished(name="u")
 
 
 def test_every_method_is_one_short_file() -> None:
