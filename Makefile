@@ -6,12 +6,14 @@ TORCH  ?= cpu
 STAMP  := .venv/installed-$(TORCH)
 DEMO_OUT ?= outputs/demo
 
-.PHONY: demo demo-small test test-slow lint types bench setup clean help
+.PHONY: demo demo-small test test-slow lint types bench bench-gpu setup clean help
 
 help:
 	@echo "make demo     the embedded sweep: pool to Pareto report, in minutes (writes $(DEMO_OUT))"
 	@echo "make test     the tests        make test-slow   those that take minutes"
 	@echo "make lint     ruff             make types       mypy on harness/"
+	@echo "make bench    speed and memory, as ratios within one run (about 20 minutes)"
+	@echo "make bench-gpu  the pass over a pool at an 8B model's shape, on a GPU"
 	@echo "TORCH=cuda    install the CUDA build of torch instead of the CPU one"
 
 setup: $(STAMP)
@@ -42,6 +44,12 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	@$(BIN)/mypy
+
+bench: $(STAMP)
+	@$(BIN)/python -m tests.benchmarks
+
+bench-gpu: $(STAMP)
+	@$(BIN)/python -m tests.benchmarks gpu
 
 clean:
 	rm -rf .venv outputs build dist *.egg-info

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.artifacts import Artifact
 from harness.chat import Span
 from harness.features import Features
 from harness.pool import Pool
 from harness.query import Query
+from harness.ranges import Compute, RowFeature, load
 from harness.record import Stage, StageCost
 from harness.seeds import generator
 
@@ -35,7 +37,7 @@ class Context:
     seed: int
     depth: int
     features: Features
-    _bill: dict[tuple[Stage, Span], StageCost] = field(default_factory=dict)
+    _bill: dict[tuple[Stage, str], StageCost] = field(default_factory=dict)
 
     @property
     def costs(self) -> list[StageCost]:
@@ -54,58 +56,91 @@ class Context:
 
     def pool_poolings(self, pooling: str, span: Span) -> Iterator[np.ndarray]:
         """Blocks of float16 [rows, width] hidden-state poolings, in pool order."""
-        self._charge_pass("hidden", span, head=False)
-        return self.features.pool_poolings(pooling, span)
+        return self._pass("hidden", span, head=False).blocks(pooling)
 
     def query_poolings(self, pooling: str, span: Span) -> np.ndarray:
         """float16 [Q, width] of the queries."""
         artifact = self.features.query_poolings(self.queries, span)
-        lengths = self.features.load(artifact, "lengths")
-        self._charge("queries", span, lengths, False, artifact.info, artifact.reused)
-        return self.features.load(artifact, pooling)
+        self.charge_forward("queries", span, load(artifact, "lengths"), artifact=artifact)
+        return load(artifact, pooling)
 
     def pool_losses(self, span: Span = "full") -> tuple[np.ndarray, np.ndarray]:
         """Summed next-token losses float64 [rows] in nats and predicted tokens int64 [rows]."""
-        self._charge_pass("losses", span, head=True)
-        return self.features.pool_losses(span)
+        found = self._pass("losses", span, head=True)
+        return found.array("loss_sum"), found.array("lengths").astype(np.int64) - 1
 
     def token_lengths(self) -> np.ndarray:
         """int64 [rows]: tokens of the whole row in the selector model's template, uncut."""
-        return self.features.pool_lengths("tokens", "full")[0].astype(np.int64)
+        return self.features.pass_over("tokens", "full").array("lengths").astype(np.int64)
 
-    def _charge_pass(self, kind: str, span: Span, *, head: bool) -> None:
-        lengths, seconds, memory, reused = self.features.pool_lengths(kind, span)
-        info = {"seconds": seconds, "peak_memory_mb": memory}
-        self._charge("score", span, lengths, head, info, reused)
+    def compute(
+        self, kind: str, identity: Mapping[str, Any], compute: Compute, *, bytes_per_row: int
+    ) -> RowFeature:
+        """A feature of the method's own, one entry a row, computed once and kept in the store.
 
-    def _charge(
+        It charges nothing: say with ``charge`` what the method's work costs.
+
+        Args:
+            kind: one word for it; ``identity``: all that decides its values but pool and rows.
+            compute: gives arrays [rows, ...] by name for the rows of one range.
+            bytes_per_row: what a row takes on the disk.
+        """
+        return self.features.compute(kind, identity, compute, bytes_per_row=bytes_per_row)
+
+    def _pass(self, kind: str, span: Span, *, head: bool) -> RowFeature:
+        found = self.features.pass_over(kind, span)
+        self.charge_forward("score", span, found.array("lengths"), feature=found, head=head)
+        return found
+
+    def charge(self, key: str, cost: StageCost) -> None:
+        """Put a cost on the bill. Of two with the same stage and key the dearer one counts."""
+        known = self._bill.get((cost.stage, key))
+        if known is None or known.flops < cost.flops:
+            self._bill[cost.stage, key] = cost
+
+    def charge_forward(
         self,
         stage: Stage,
-        span: Span,
+        key: str,
         lengths: np.ndarray,
-        head: bool,
-        info: dict[str, float],
-        reused: bool,
+        *,
+        feature: RowFeature | None = None,
+        artifact: Artifact | None = None,
+        head: bool = False,
+        flops: ModelFlops | None = None,
     ) -> None:
+        """Charge one forward pass over sequences of these lengths.
+
+        Hidden states and losses of one text come from one pass: with the same ``key`` the dearer of
+        the two is it.
+
+        Args:
+            feature, artifact: what the pass left; it tells seconds, memory and reuse.
+            head: with the language-model head.
+            flops: of the model that ran; the selector model if None.
+        """
         from harness.flops import paper_forward
 
-        flops = self.selector_flops
-        rows = len(lengths)
+        counted = flops or self.selector_flops
+        if feature is not None:
+            seconds, memory = feature.seconds, feature.peak_memory_mb
+            reused = feature.reused
+        else:
+            assert artifact is not None
+            seconds, memory = artifact.info["seconds"], artifact.info["peak_memory_mb"]
+            reused = artifact.reused
         cost = StageCost(
             stage=stage,
-            flops=flops.forward(lengths, head=head),
+            flops=counted.forward(lengths, head=head),
             # The paper charges the pass over the pool and takes the queries as free (App. E).
-            flops_paper=paper_forward(flops.parameters, rows) if stage == "score" else 0.0,
+            flops_paper=paper_forward(counted.parameters, len(lengths)) if stage == "score" else 0,
             tokens=int(lengths.sum()),
-            rows=rows,
-            seconds=info["seconds"],
-            peak_memory_mb=info["peak_memory_mb"],
+            rows=len(lengths),
+            seconds=seconds,
+            peak_memory_mb=memory,
             reused=reused,
         )
-        # Hidden states and losses of one text come from one pass: the dearer of the two is it.
-        known = self._bill.get((stage, span))
-        if known is None or known.flops < cost.flops:
-            self._bill[stage, span] = cost
+        self.charge(key, cost)
 
     @property
     def selector_flops(self) -> ModelFlops:

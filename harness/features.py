@@ -1,14 +1,13 @@
-"""Features of pool rows and queries, computed once and kept in fixed row ranges.
+"""Features of pool rows and queries that the selector model gives, computed once and kept.
 
-A range depends on the prepared pool alone, not on the pool size in use or on how many jobs work, so
-one pass serves every pool size, budget and seed of a sweep, and several jobs share the work: each
-takes the ranges that no other job is at. A stop loses at most one range.
+One pass over the rows serves every pooling and the losses, and every pool size, budget and seed of
+a sweep: the results lie in fixed row ranges (``ranges``).
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from harness.memory import peak_memory_mb
 from harness.model import ModelConfig
 from harness.pool import Pool
 from harness.query import Query
+from harness.ranges import Compute, RowFeature, check_room, compute_ranges, ensure_ranges, save
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -107,99 +107,87 @@ class Features:
 
     # -- the pool ------------------------------------------------------------------------------
 
-    def pool_poolings(self, pooling: str, span: Span) -> Iterator[np.ndarray]:
-        """Blocks of float16 [rows, width], in pool order, of the rows in use."""
-        for rows, artifact in self.ensure("hidden", span):
-            yield _load(artifact, pooling)[: max(0, self.pool.size - rows.start)]
+    def pass_over(self, kind: str, span: Span) -> RowFeature:
+        """One pass of the selector model over the rows in use, computing what is missing.
 
-    def pool_losses(self, span: Span) -> tuple[np.ndarray, np.ndarray]:
-        """Summed losses float64 [rows] in nats and predicted tokens int64 [rows]."""
-        parts = [
-            (_load(artifact, "loss_sum"), _load(artifact, "lengths"))
-            for _, artifact in self.ensure("losses", span)
-        ]
-        size = self.pool.size
-        loss = np.concatenate([part[0] for part in parts])[:size]
-        lengths = np.concatenate([part[1] for part in parts])[:size]
-        return loss, lengths.astype(np.int64) - 1
-
-    def pool_lengths(self, kind: str, span: Span) -> tuple[np.ndarray, float, float, bool]:
-        """What the pass over the rows in use costs.
-
-        Returns:
-            lengths int32 [rows in use]; seconds; peak memory in MB; whether all was there already.
+        ``kind``: ``hidden`` (float16 [rows, width] for each pooling), ``losses`` (``loss_sum``,
+        float64 [rows] in nats; the same pass yields the poolings too), or ``tokens`` (the whole
+        row, uncut, by the tokenizer alone). All have ``lengths``, int32 [rows].
         """
-        lengths, seconds, memory, reused = [], 0.0, 0.0, True
-        for rows, artifact in self.ensure(kind, span):
-            used = min(len(rows), self.pool.size - rows.start)
-            lengths.append(_load(artifact, "lengths")[:used])
-            seconds += artifact.info["seconds"] * used / len(rows)
-            memory = max(memory, artifact.info["peak_memory_mb"])
-            reused &= artifact.reused
-        return np.concatenate(lengths), seconds, memory, reused
-
-    @cached_property
-    def _done(self) -> dict[tuple[str, Span], list[tuple[range, Artifact]]]:
-        return {}
-
-    def ensure(self, kind: str, span: Span) -> list[tuple[range, Artifact]]:
-        """Every stored range that covers the rows in use, computing what is missing.
-
-        ``kind``: ``hidden`` (all poolings), ``losses`` (which yields the poolings too), or
-        ``tokens`` (lengths of the whole row, uncut, by the tokenizer alone).
-        """
-        if (kind, span) in self._done:
-            return self._done[kind, span]
-        from harness.progress import RowProgress
-
-        ranges = self.pool.ranges(self.settings.rows_per_range)
-        found: dict[int, Artifact] = {}
-        with RowProgress(f"{kind} ({span})", self.pool.size, show=self.progress) as bar:
-            for wait in (False, True):  # first what no other job is at, then wait for the rest
-                for rows in ranges:
-                    if rows.start in found:
-                        continue
-                    artifact = self._ensure_range(kind, span, rows, wait, bar)
-                    if artifact is not None:
-                        found[rows.start] = artifact
-                        if artifact.found:
-                            bar.skip(len(rows))
-        self._done[kind, span] = [(rows, found[rows.start]) for rows in ranges]
+        if (kind, span) not in self._done:
+            self._check_room(kind, span)
+            self._done[kind, span] = ensure_ranges(
+                self.pool,
+                self.settings.rows_per_range,
+                lambda rows, wait, on_rows: self._ensure(kind, span, rows, wait, on_rows),
+                label=f"{kind} ({span})",
+                progress=self.progress,
+            )
         return self._done[kind, span]
 
-    def _ensure_range(
-        self, kind: str, span: Span, rows: range, wait: bool, bar: Any
-    ) -> Artifact | None:
+    def compute(
+        self, kind: str, identity: Mapping[str, Any], compute: Compute, *, bytes_per_row: int
+    ) -> RowFeature:
+        """A method's own feature of the rows in use; see ``ranges.compute_ranges``."""
+        return compute_ranges(
+            self.store,
+            self.pool,
+            self.settings.rows_per_range,
+            kind,
+            identity,
+            compute,
+            bytes_per_row=bytes_per_row,
+            progress=self.progress,
+        )
+
+    @cached_property
+    def _done(self) -> dict[tuple[str, Span], RowFeature]:
+        return {}
+
+    def _names(self, span: Span, rows: range) -> dict[str, dict[str, Any]]:
+        """The identities of what is known of a range, by kind."""
         where = {"pool": self.pool.digest, "rows": [rows.start, rows.stop]}
-        identity = {kind: {**self._identity(kind, span), **where} for kind in ("hidden", "losses")}
+        names = {kind: {**self._identity(kind, span), **where} for kind in ("hidden", "losses")}
+        return {**names, "tokens": {**where, "model": self._model_identity, "version": VERSION}}
+
+    def _check_room(self, kind: str, span: Span) -> None:
+        from harness.encoder import POOLINGS
+
+        missing = sum(
+            len(rows)
+            for rows in self.pool.ranges(self.settings.rows_per_range)
+            if not self.store.folder(kind, self._names(span, rows)[kind]).is_dir()
+        )
+        if kind != "tokens" and missing:
+            width = self.model.config.load_config().get_text_config().hidden_size
+            check_room(self.store, kind, missing, 2 * width * len(POOLINGS) + 16)
+
+    def _ensure(self, kind: str, span: Span, rows: range, wait: bool, on_rows: Any) -> Any:
+        names = self._names(span, rows)
         if kind == "tokens":
-            tokens = {**where, "model": self._model_identity, "version": VERSION}
-            return self.store.ensure(kind, tokens, lambda part: self._count(part, rows), wait=wait)
+            return self.store.ensure(
+                kind, names[kind], lambda part: self._count(part, rows), wait=wait
+            )
 
         def build(part: Any) -> dict[str, Any]:
             both = kind == "losses" or self.settings.with_losses
             encoding = self._encode(
-                [row.messages for row in self.pool.rows(rows)], span, both, bar.update
+                [row.messages for row in self.pool.rows(rows)], span, both, on_rows
             )
             other = "hidden" if kind == "losses" else "losses"
             if both:  # the same pass yields the other kind: keep it too, unless a job is at it
                 self.store.ensure(
-                    other,
-                    identity[other],
-                    lambda part: _save(part, encoding, other),
-                    wait=False,
+                    other, names[other], lambda part: _save(part, encoding, other), wait=False
                 )
             return _save(part, encoding, kind)
 
-        return self.store.ensure(kind, identity[kind], build, wait=wait)
+        return self.store.ensure(kind, names[kind], build, wait=wait)
 
     def _count(self, part: Any, rows: range) -> dict[str, Any]:
-        from safetensors.numpy import save_file
-
         texts = [row.messages for row in self.pool.rows(rows)]
         encoded = self.model.chat.encode(texts, max_length=sys.maxsize)
         lengths = np.array([len(row.ids) for row in encoded], dtype=np.int32)
-        save_file({"lengths": lengths}, part / "features.safetensors")
+        save(part, {"lengths": lengths})
         return {"seconds": 0.0, "peak_memory_mb": peak_memory_mb(), "tokens": int(lengths.sum())}
 
     # -- the queries ---------------------------------------------------------------------------
@@ -213,10 +201,6 @@ class Features:
             return _save(part, self._encode(rows, span, False), "hidden")
 
         return self.store.require("queries", identity, build)
-
-    def load(self, artifact: Artifact, name: str) -> np.ndarray:
-        """One array of a stored range or query set."""
-        return _load(artifact, name)
 
     # -- shared --------------------------------------------------------------------------------
 
@@ -238,8 +222,6 @@ class Features:
 
 
 def _save(part: Any, encoding: Encoding, kind: str) -> dict[str, Any]:
-    from safetensors.numpy import save_file
-
     arrays: dict[str, np.ndarray] = {"lengths": encoding.lengths}
     seconds = encoding.seconds_body
     if kind == "losses":
@@ -248,21 +230,9 @@ def _save(part: Any, encoding: Encoding, kind: str) -> dict[str, Any]:
         seconds += encoding.seconds_head
     else:
         arrays |= {name: value.astype(np.float16) for name, value in encoding.poolings.items()}
-    for name, values in arrays.items():
-        if not np.isfinite(values).all():
-            raise FloatingPointError(
-                f"the selector model gave {name} that are not finite; try model.dtype=float32"
-            )
-    save_file(arrays, part / "features.safetensors")
+    save(part, arrays)
     return {
         "seconds": seconds,
         "peak_memory_mb": peak_memory_mb(),
         "tokens": int(encoding.lengths.sum()),
     }
-
-
-def _load(artifact: Artifact, name: str) -> np.ndarray:
-    from safetensors import safe_open
-
-    with safe_open(artifact.path / "features.safetensors", framework="numpy") as file:
-        return file.get_tensor(name)
