@@ -6,13 +6,103 @@ is ever held; memory is a block of scores and the candidates of each list.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-# Blocks of features: float [rows, width], in pool order.
-Blocks = Callable[[], Iterable[np.ndarray]]
+BLOCK_ROWS = 8192  # of one product; fixed, so that a score's last bit depends on nothing else
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Scores of pool rows, one list a query or task, made block by block whenever they are read.
+
+    Attributes:
+        rows: pool rows N.
+        count: lists V.
+        blocks: gives float32 [V, rows] of consecutive pool rows, from row 0 to row N-1.
+    """
+
+    rows: int
+    count: int
+    blocks: Callable[[], Iterator[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class PairScores:
+    """Scores of queries for pool rows, made block by block whenever they are read.
+
+    Attributes:
+        rows: pool rows N.
+        tasks: int [Q], the task of each query, 0 .. T-1.
+        blocks: gives float [rows, Q] of consecutive pool rows, from row 0 to row N-1.
+    """
+
+    rows: int
+    tasks: np.ndarray
+    blocks: Callable[[], Iterable[np.ndarray]]
+
+    def by_query(self) -> Lists:
+        """A list a query."""
+        return self._lists(np.arange(len(self.tasks)))
+
+    def by_task(self) -> Lists:
+        """A list a task: S'[t, d], the maximum over the task's queries (paper 3.1)."""
+        return self._lists(self.tasks)
+
+    def _lists(self, groups: np.ndarray) -> Lists:
+        order = np.argsort(groups, kind="stable")
+        count = int(groups.max()) + 1
+        bounds = np.searchsorted(groups[order], np.arange(count))
+        in_order = bool(np.all(order == np.arange(len(order))))
+
+        def blocks() -> Iterator[np.ndarray]:
+            done = 0
+            for block in self.blocks():
+                scores = np.ascontiguousarray(np.asarray(block, dtype=np.float32).T)
+                if scores.shape[0] != len(groups):
+                    raise ValueError(f"scores of {len(scores)} queries instead of {len(groups)}")
+                done += scores.shape[1]
+                if count < len(groups):
+                    ordered = scores if in_order else scores[order]
+                    scores = np.fmax.reduceat(ordered, bounds, axis=0)  # NaN is below all numbers
+                yield scores
+            if done != self.rows:
+                raise ValueError(f"scores of {done:,} pool rows instead of {self.rows:,}")
+
+        return Lists(self.rows, count, blocks)
+
+
+def products(features: Iterable[np.ndarray], queries: np.ndarray) -> Iterator[np.ndarray]:
+    """Scores as float32 dot products: blocks [rows, Q], in pool order.
+
+    Every product has one shape, whatever the shape of the blocks that come in (the last is filled
+    up with zeros): the sums, their last bit and with it the ties are then the same for every range
+    size, pool size and number of jobs.
+
+    Args:
+        features: float [rows, width] blocks of consecutive pool rows.
+        queries: float [Q, width].
+    """
+    import torch
+
+    weights = torch.from_numpy(np.array(queries, dtype=np.float32))
+    buffer = torch.zeros(BLOCK_ROWS, weights.shape[1])
+    filled = 0
+    for part in features:
+        values = torch.from_numpy(part if part.flags.writeable else part.copy())
+        start = 0
+        while start < len(values):
+            taken = values[start : start + BLOCK_ROWS - filled]
+            buffer[filled : filled + len(taken)] = taken  # converts to float32
+            start, filled = start + len(taken), filled + len(taken)
+            if filled == BLOCK_ROWS:
+                yield (weights @ buffer.T).numpy().T
+                filled = 0
+    if filled:
+        buffer[filled:] = 0
+        yield (weights @ buffer.T).numpy().T[:filled]
 
 
 @dataclass(frozen=True)
@@ -35,34 +125,13 @@ def sort_rows(scores: np.ndarray, *, descending: bool = True) -> np.ndarray:
     return np.argsort(key, kind="stable")  # NaN sorts last in either direction
 
 
-def top_lists(
-    blocks: Iterable[np.ndarray], queries: np.ndarray, groups: np.ndarray, depth: int
-) -> RankedLists:
-    """The ``depth`` best rows of every list, by the best dot product with the list's queries.
-
-    Args:
-        blocks: features of consecutive pool rows, float [rows, width]; normalised, so that the
-            product is the cosine.
-        queries: float [Q, width].
-        groups: int [Q], the list of each query, 0 .. V-1. With a list a query this ranks by query;
-            with a list a task it ranks by S'[t, d] = max over the task's queries (paper 3.1).
-        depth: entries a list; at most the number of rows.
-    """
-    import torch
-
-    count = int(groups.max()) + 1
-    order = np.argsort(groups, kind="stable")
-    bounds = np.searchsorted(groups[order], np.arange(count))
-    weights = torch.from_numpy(np.ascontiguousarray(queries[order], dtype=np.float32)).T
-    best = _Candidates(count, depth)
+def top_lists(lists: Lists, depth: int) -> RankedLists:
+    """The ``depth`` best rows of every list (at most the number of rows)."""
+    best = _Candidates(lists.count, depth)
     start = 0
-    for block in blocks:
-        features = torch.from_numpy(np.ascontiguousarray(block)).float()
-        scores = (features @ weights).numpy()
-        if count < len(order):
-            scores = np.maximum.reduceat(scores, bounds, axis=1)
-        best.add(scores, start)
-        start += len(block)
+    for block in lists.blocks():
+        best.add(block.T, start)
+        start += block.shape[1]
     return best.finish()
 
 
@@ -130,19 +199,16 @@ def round_robin(lists: RankedLists, n: int) -> tuple[np.ndarray, np.ndarray] | N
     return rows[taken], lists.scores.T.ravel()[taken]
 
 
-def round_robin_streamed(
-    blocks: Blocks, queries: np.ndarray, groups: np.ndarray, n: int, rows: int
-) -> tuple[np.ndarray, np.ndarray]:
+def round_robin_streamed(lists: Lists, n: int) -> tuple[np.ndarray, np.ndarray]:
     """``round_robin`` over lists that are only as deep as needed; exact.
 
     A row outside all lists of depth K has a key of at least K·V and every row inside a smaller one,
     so lists with ``n`` distinct rows decide the first ``n``. Otherwise the pool is scanned again
     with twice the depth.
     """
-    count = int(groups.max()) + 1
-    depth = min(rows, max(4 * -(-n // count), 256))
+    depth = min(lists.rows, max(4 * -(-n // lists.count), 256))
     while True:
-        found = round_robin(top_lists(blocks(), queries, groups, depth), n)
+        found = round_robin(top_lists(lists, depth), n)
         if found is not None:
             return found
-        depth = min(rows, 2 * depth)
+        depth = min(lists.rows, 2 * depth)

@@ -9,13 +9,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import field_validator
 
 from harness.component import Component
 from harness.context import Context
+from harness.ranking import PairScores, products
 from methods import selectors
 
 
@@ -91,11 +92,22 @@ class RowMethod(Method):
 
 
 class PairMethod(Method):
-    """A method with a score a query and row: the product of their (normalised) features."""
+    """A method with a score a query and row.
+
+    Give ``pool_features`` and ``query_features``, whose products are the scores, or override
+    ``pair_scores`` to give the scores themselves.
+    """
 
     selector: str = "round_robin"
 
     needs_queries: ClassVar[bool] = True
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """A subclass with scores of its own needs no features."""
+        super().__pydantic_init_subclass__(**kwargs)
+        if cls.pair_scores is not PairMethod.pair_scores:
+            cls.__abstractmethods__ -= {"pool_features", "query_features"}
 
     @field_validator("selector")
     @classmethod
@@ -104,21 +116,19 @@ class PairMethod(Method):
 
     @abstractmethod
     def pool_features(self, context: Context) -> Iterator[np.ndarray]:
-        """Blocks of float [rows, width], in pool order."""
+        """Blocks of float [rows, width], in pool order, normalised if a cosine is wanted."""
 
     @abstractmethod
     def query_features(self, context: Context) -> np.ndarray:
         """float [queries, width]."""
 
+    def pair_scores(self, context: Context) -> Iterator[np.ndarray]:
+        """Blocks of float32 [rows, queries], in pool order; called again for every reading."""
+        return products(self.pool_features(context), self.query_features(context))
+
     def order(self, context: Context) -> Ordering:
         """The rows in the order of the selector."""
-        select = selectors.PAIR_SELECTORS[self.selector]
         rows = context.pool.size
-        positions, scores = select(
-            lambda: self.pool_features(context),
-            self.query_features(context),
-            context.tasks,
-            min(context.depth, rows),
-            rows,
-        )
-        return Ordering(positions, scores)
+        scores = PairScores(rows, context.tasks, lambda: self.pair_scores(context))
+        select = selectors.PAIR_SELECTORS[self.selector]
+        return Ordering(*select(scores, min(context.depth, rows)))

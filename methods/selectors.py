@@ -1,7 +1,7 @@
 """Selectors: scores in, an ordering out. Pure functions, deterministic, ties to the lower position.
 
-Row selectors take float [rows]. Pair selectors take blocks of pool features, the queries' features
-and tasks, and how many positions are wanted; they never hold rows × queries scores.
+Row selectors take float [rows]. Pair selectors take the scores of queries for rows, block by block,
+and how many positions are wanted; they never hold rows × queries scores.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from harness.ranking import Blocks, round_robin_streamed, sort_rows
+from harness.ranking import PairScores, round_robin_streamed, sort_rows
 
 BAND_START = 0.33  # where mid-PPL's slice begins (paper A.4; the published script's figure)
 
 RowSelector = Callable[[np.ndarray], np.ndarray]
-PairSelector = Callable[[Blocks, np.ndarray, np.ndarray, int, int], tuple[np.ndarray, np.ndarray]]
+PairSelector = Callable[[PairScores, int], tuple[np.ndarray, np.ndarray]]
 
 
 def top(scores: np.ndarray) -> np.ndarray:
@@ -37,26 +37,20 @@ def band(scores: np.ndarray) -> np.ndarray:
     return np.concatenate([order[start:], order[:start][::-1]])
 
 
-def round_robin_queries(
-    blocks: Blocks, queries: np.ndarray, tasks: np.ndarray, n: int, rows: int
-) -> tuple[np.ndarray, np.ndarray]:
+def round_robin_queries(scores: PairScores, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Each query in turn adds its best row (paper 3.1, Algorithm 1; the published code's form)."""
-    return round_robin_streamed(blocks, queries, np.arange(len(queries)), n, rows)
+    return round_robin_streamed(scores.by_query(), n)
 
 
-def round_robin_tasks(
-    blocks: Blocks, queries: np.ndarray, tasks: np.ndarray, n: int, rows: int
-) -> tuple[np.ndarray, np.ndarray]:
+def round_robin_tasks(scores: PairScores, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Each task in turn adds its best row by the maximum over the task's queries (paper 3.1)."""
-    return round_robin_streamed(blocks, queries, tasks, n, rows)
+    return round_robin_streamed(scores.by_task(), n)
 
 
-def round_robin(
-    blocks: Blocks, queries: np.ndarray, tasks: np.ndarray, n: int, rows: int
-) -> tuple[np.ndarray, np.ndarray]:
+def round_robin(scores: PairScores, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Over tasks if the target has several, else over its queries: what the paper does."""
-    over = round_robin_tasks if len(np.unique(tasks)) > 1 else round_robin_queries
-    return over(blocks, queries, tasks, n, rows)
+    over = round_robin_tasks if len(np.unique(scores.tasks)) > 1 else round_robin_queries
+    return over(scores, n)
 
 
 ROW_SELECTORS: dict[str, RowSelector] = {"top": top, "band": band}

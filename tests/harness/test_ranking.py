@@ -7,7 +7,15 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from harness.ranking import RankedLists, round_robin, round_robin_streamed, sort_rows, top_lists
+from harness.ranking import (
+    PairScores,
+    RankedLists,
+    products,
+    round_robin,
+    round_robin_streamed,
+    sort_rows,
+    top_lists,
+)
 
 
 def features(rng: np.random.Generator, rows: int, width: int, ties: bool) -> np.ndarray:
@@ -44,10 +52,11 @@ def test_streamed_lists_equal_the_full_sort(ties: bool, block: int, depth: int) 
     rng = np.random.default_rng(depth)
     pool, queries = features(rng, 200, 6, ties), features(rng, 9, 6, ties)
     groups = np.array([0, 1, 2, 0, 1, 2, 2, 2, 1])
-    products = pool @ queries.T
-    scores = np.stack([products[:, groups == t].max(1) for t in range(3)], axis=1)
+    dots = pool @ queries.T
+    scores = np.stack([dots[:, groups == t].max(1) for t in range(3)], axis=1)
     blocks = [pool[start : start + block] for start in range(0, 200, block)]
-    found = top_lists(blocks, queries, groups, depth)
+    pairs = PairScores(200, groups, lambda: products(blocks, queries))
+    found = top_lists(pairs.by_task(), depth)
     if ties:  # small whole numbers: products are exact, whatever the order of the sums
         assert found.rows.tolist() == [one[:depth] for one in naive_lists(scores)]
     for column, rows in enumerate(found.rows):
@@ -91,16 +100,18 @@ def test_streaming_deepens_until_it_is_exact(n: int) -> None:
             yield pool[start : start + 333]
 
     lists = naive_lists(pool @ queries.T)
-    rows, _ = round_robin_streamed(blocks, queries, np.arange(6), n, 2000)
+    pairs = PairScores(2000, np.zeros(6, dtype=int), lambda: products(blocks(), queries))
+    rows, _ = round_robin_streamed(pairs.by_query(), n)
     assert rows.tolist() == lists[0][:n]
 
 
 def test_budgets_are_prefixes() -> None:
     rng = np.random.default_rng(0)
     pool, queries = features(rng, 500, 8, False), features(rng, 12, 8, False)
-    whole = round_robin_streamed(lambda: [pool], queries, np.arange(12), 500, 500)[0]
+    lists = PairScores(500, np.arange(12), lambda: [pool @ queries.T]).by_query()
+    whole = round_robin_streamed(lists, 500)[0]
     for n in (1, 10, 137):
-        part = round_robin_streamed(lambda: [pool], queries, np.arange(12), n, 500)[0]
+        part = round_robin_streamed(lists, n)[0]
         assert part.tolist() == whole[:n].tolist()
 
 

@@ -120,19 +120,6 @@ def test_band_by_hand() -> None:
     assert selectors.band(scores).tolist() == [7, 0, 8, 4, 6, 2, 9, 3, 5, 1]
 
 
-def test_round_robin_is_over_tasks_if_there_are_several() -> None:
-    pool = np.array([[1.0, 0.0], [0.9, 0.1], [0.8, 0.2], [0.0, 1.0], [0.1, 0.5]])
-    queries = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]])
-    args = (lambda: [pool], queries)
-    tasks = np.array([0, 0, 1])
-    assert selectors.round_robin(*args, tasks, 4, 5)[0].tolist() == [0, 3, 1, 4]
-    one = np.zeros(3, dtype=int)
-    # over queries: 0, (0 lost), 3, then 1, (1 lost), 4
-    assert selectors.round_robin(*args, one, 4, 5)[0].tolist() == [0, 3, 1, 4]
-    by_query = selectors.round_robin_queries(*args, tasks, 5, 5)[0].tolist()
-    assert by_query == [0, 3, 1, 4, 2]
-
-
 @pytest.mark.parametrize("pooling", ["weighted_mean", "mean", "eos"])
 @pytest.mark.parametrize("span", ["full", "prompt", "label"])
 def test_a_planted_row_comes_first_for_its_own_query(
