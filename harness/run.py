@@ -74,7 +74,11 @@ def run(settings: Settings) -> Record | None:
         [peak_memory_mb(), *(entry.peak_memory_mb for entry in record.ledger)]
     )
     write_record(record, settings.out / "records")
-    log.info("%s: mean %.1f in %.1f s", record.run_id, record.mean or 0.0, record.seconds)
+    log.info(
+        "%s: mean %.1f of %d benchmark%s in %.1f s",
+        record.run_id, record.mean or 0.0, len(record.scores), "s"[: len(record.scores) != 1],
+        record.seconds,
+    )  # fmt: skip
     return record
 
 
@@ -111,7 +115,7 @@ def _plan(settings: Settings, pool: Pool) -> _Plan:
     trains = budget > 0
     # A run that trains on nothing is the same whatever pool, target or recipe was asked for.
     identity: dict[str, Any] = {
-        "suite": settings.suite.identity(),
+        "suite": settings.scored.identity(),
         "judge": settings.judge.identity(),
         "model": settings.model.content_identity(),
         "seed": settings.seed,
@@ -157,7 +161,7 @@ def _plan(settings: Settings, pool: Pool) -> _Plan:
         digests={
             "pool": pool.digest,
             "model": settings.model.digest(),
-            "suite": digest(settings.suite.identity()),
+            "suite": digest(settings.scored.identity()),
         },
         chat_template_hash=stages.template_hash(settings.model),
     )

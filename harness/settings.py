@@ -11,8 +11,16 @@ from typing import Annotated, Any, Literal, Protocol
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from harness import paper
 from harness.component import Component
 from harness.features import FeatureSettings
 from harness.model import ModelConfig
@@ -25,6 +33,7 @@ STAGES = ("pool", "order", "train", "evaluate", "record")
 _COMPONENTS = (
     "method", "pool", "target", "model", "selector_model", "recipe", "suite", "judge", "tracker",
 )  # fmt: skip
+_FOR_PRESETS = ("scale", "experiment", "study")  # read by other files of conf/, not by a run
 
 
 class ConfigError(ValueError):
@@ -72,6 +81,8 @@ class Settings(BaseModel):
     seed: Annotated[int, Field(ge=0)]
     out: Path
     store: Path
+    evaluate: Literal["suite", "target"] = "suite"
+    compare: list[str] = Field(default_factory=list)
     until: Literal["pool", "order", "train", "evaluate", "record"]
     overwrite: Literal["failed", "never", "always"]
     keep_models: bool
@@ -86,6 +97,26 @@ class Settings(BaseModel):
             )
         return self
 
+    @field_validator("compare")
+    @classmethod
+    def _published(cls, value: list[str]) -> list[str]:
+        for name in value:
+            paper.check_name(name)
+        return value
+
+    @property
+    def scored(self) -> Any:
+        """What the model is scored on: the suite, or with ``evaluate=target`` a part of it.
+
+        The part is the benchmarks that the selection was made for. A method that looks at no
+        queries, or a target that is no benchmark, is scored on the whole suite all the same.
+        """
+        tasks = self.target.tasks
+        if self.evaluate == "suite" or not tasks or not self.method.needs_queries:
+            return self.suite
+        part = {name: one for name, one in self.suite.benchmarks.items() if name in tasks}
+        return self.suite.model_copy(update={"benchmarks": part})
+
     @property
     def selector(self) -> ModelConfig:
         """The model to select with: the trained one unless another is named."""
@@ -99,7 +130,7 @@ class Settings(BaseModel):
         """Look for the data and keys that the run will need, before any model is loaded."""
         if self.pool.path != MICRO:
             self.pool.check()
-        for part in (self.suite, self.judge):
+        for part in (self.scored, self.judge):
             part.check()
 
 
@@ -122,7 +153,7 @@ def build(config: DictConfig) -> Settings:
         raise ConfigError("\n".join(problems))
     values: dict[str, Any] = {}
     for key, value in plain.items():
-        if key not in (*Settings.model_fields, "scale", "experiment"):
+        if key not in (*Settings.model_fields, *_FOR_PRESETS):
             problems.append(
                 f"{key} is no setting; settings are {', '.join(sorted(Settings.model_fields))}"
             )

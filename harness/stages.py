@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -30,9 +30,6 @@ from harness.query import Query
 from harness.record import Score, Selection, StageCost, Training
 from harness.seeds import derive
 from harness.settings import Settings
-
-if TYPE_CHECKING:
-    from harness.training import Trained
 
 DEPTH = 65_536  # orderings are at least this long, so that most budgets share one
 
@@ -206,13 +203,11 @@ def train(settings: Settings, store: Store, pool: Pool, positions: np.ndarray) -
     }
 
     def build(part: Path) -> dict[str, Any]:
-        from harness.launch import launch_training
-        from harness.training import train as fine_tune
+        from harness.training import fine_tune, training_cost
 
         reset_peak()
         rows = [row.messages for row in pool.rows(positions)]
-        work = launch_training if recipe.launch else fine_tune
-        done = work(
+        done = fine_tune(
             recipe,
             model,
             rows,
@@ -221,7 +216,7 @@ def train(settings: Settings, store: Store, pool: Pool, positions: np.ndarray) -
             report_to=settings.tracker.report_to,
             run_name=f"{settings.method.label}-{len(positions)}-s{settings.seed}",
         )
-        cost = _training_cost(settings, done, len(positions))
+        cost = training_cost("train", recipe, model, done, len(positions))
         return {"costs": [cost.model_dump()], "report": done.training.model_dump()}
 
     artifact = store.require("model", identity, build, resume=True)
@@ -237,26 +232,6 @@ def train(settings: Settings, store: Store, pool: Pool, positions: np.ndarray) -
 
     report = Training.model_validate(artifact.info["report"])
     return TrainStage(identity, artifact.path, report, _costs(artifact), load, forget)
-
-
-def _training_cost(settings: Settings, done: Trained, rows: int) -> StageCost:
-    from harness.flops import model_flops, paper_train
-
-    recipe = settings.recipe
-    flops = model_flops(settings.model.load_config())
-    lora = recipe.lora.model_dump() if recipe.lora else None
-    once = flops.train(
-        done.lengths, lora=lora, gradient_checkpointing=recipe.gradient_checkpointing
-    )
-    return StageCost(
-        stage="train",
-        flops=once * recipe.epochs,
-        flops_paper=paper_train(flops.parameters, rows, recipe.epochs),
-        tokens=round(int(done.lengths.sum()) * recipe.epochs),
-        rows=rows,
-        seconds=done.seconds,
-        peak_memory_mb=done.peak_memory_mb,
-    )
 
 
 # -- evaluate ------------------------------------------------------------------------------------
@@ -288,8 +263,8 @@ class EvaluateStage:
 
 
 def evaluate(settings: Settings, store: Store, trained: TrainStage) -> EvaluateStage:
-    """Score the model on the suite."""
-    suite, judge = settings.suite, settings.judge
+    """Score the model on the suite, or on the part of it that the settings ask for."""
+    suite, judge = settings.scored, settings.judge
     identity = {
         "suite": suite.identity(),
         "judge": judge.identity(),

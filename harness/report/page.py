@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.board import BENCHMARKS, Board, spending
+from harness.board import BENCHMARKS, SINGLE_TASK, Board, spending
 from harness.files import write_atomic
 from harness.report.figures import Picture
 from harness.report.table import contests, flops
@@ -49,6 +49,7 @@ def write_page(board: Board, pictures: Sequence[Picture], path: Path) -> Path:
         done=int((board.runs["status"] == "done").sum()),
         runs=len(board.runs),
         warnings=board.warnings,
+        single_task=bool((board.leaderboard["target"] == SINGLE_TASK).any()),
         micro=any(MICRO in (record.model, record.pool) for record in board.records),
         spent=[
             (stage, row)

@@ -38,9 +38,11 @@ def source_data(board: Board) -> pd.DataFrame:
     bars: dict[str, Counter[str]] = {POOL: Counter(chosen.selection.pool_sources)}
     means: dict[str, list[float]] = {}
     same = [r for r in records if (r.pool, r.pool_size, r.budget) == cell]
-    targets = {record.target for record in same} - {"any", "none"}
+    parts = _parts(board, cell)
+    named = {record.run_id: parts.get(record.target, record.target) for record in same}
+    targets = set(named.values()) - {"any", "none"}
     for record in same:
-        bar = _bar(record, len(targets) > 1)
+        bar = _bar(record, named[record.run_id], len(targets) > 1)
         bars.setdefault(bar, Counter()).update(record.selection.sources)
         means.setdefault(bar, []).append(record.mean or 0.0)
     order = sorted(means, key=lambda bar: (-sum(means[bar]) / len(means[bar]), bar))
@@ -53,9 +55,17 @@ def source_data(board: Board) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _bar(record: Record, name_target: bool) -> str:
-    if name_target and record.target not in ("any", "none"):
-        return f"{record.method} · {record.target}"
+def _parts(board: Board, cell: tuple[str, int, int]) -> dict[str, str]:
+    """The targets that a row of the board sums up, and its own: their selections share a bar."""
+    table = board.leaderboard
+    same = (table[["pool", "pool_size", "budget"]] == list(cell)).all(axis=1)
+    rows = table[same & (table["part_of"] != "")]
+    return dict(zip(rows["target"], rows["part_of"], strict=True))
+
+
+def _bar(record: Record, target: str, name_target: bool) -> str:
+    if name_target and target not in ("any", "none"):
+        return f"{record.method} · {target}"
     return record.method
 
 

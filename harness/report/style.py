@@ -77,10 +77,11 @@ def short(text: str, width: int = 30) -> str:
 def panels(leaderboard: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Cells that may stand on common axes: one panel per suite, judge, model and recipe.
 
-    Only cells with a score; floors that were not trained stand in every panel of their model. Adds
-    ``series``: the method, with those of its choices that differ between the panel's cells.
+    Only cells with a mean, and not those that a ``single_task`` cell stands for; floors that were
+    not trained stand in every panel of their model. Adds ``series``: the method, with those of its
+    choices that differ between the panel's cells.
     """
-    scored = leaderboard[leaderboard["mean"].notna()]
+    scored = leaderboard[leaderboard["mean"].notna() & (leaderboard["part_of"] == "")]
     rivals = scored[~scored["floor"].astype(bool)]
     base = ["suite", "judge", "model"]
     keys = [*base, "recipe"]

@@ -57,7 +57,11 @@ def print_board(board: Board, written: Mapping[str, Path], console: Console | No
 
 
 def contests(leaderboard: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Title and rows of each contest: its rivals, best first, then the floors that belong to it."""
+    """Title and rows of each contest: its rivals, best first, then the floors that belong to it.
+
+    The parts of a ``single_task`` row are left to ``leaderboard.csv``.
+    """
+    leaderboard = leaderboard[leaderboard["part_of"] == ""]
     floor = leaderboard["floor"].astype(bool)
     rivals, floors = leaderboard[~floor], leaderboard[floor]
     base = ["suite", "judge", "model"]
@@ -102,6 +106,8 @@ def _table(board: Board, rows: pd.DataFrame, plain: bool) -> Table:
             name += f" > {row['target']}"
         if row["floor"]:
             name += " (floor)"
+        if row["scored"] != "suite":
+            name += f" ({row['scored']} only)"
         if row["n_failed"]:
             name += f" ({row['n_failed']} failed)"
         cells = [name, *(_number(row[name]) for name in benchmarks)]

@@ -11,7 +11,7 @@ import time
 import pandas as pd
 import pytest
 
-from harness.board import BENCHMARKS, read_board, spending
+from harness.board import BENCHMARKS, SINGLE_TASK, read_board, scored_on, spending
 from harness.record import Record, Score, StageCost, write_record
 
 FIRST = [
@@ -184,6 +184,126 @@ def test_one_run_in_two_folders_counts_once(tmp_path):
 def test_averages_over_unlike_data_are_pointed_out(tmp_path):
     runs = [record(seed=seed, digests={"pool": f"v{seed}"}) for seed in (0, 1)]
     assert "pool differs" in board(tmp_path, *runs).warnings[0]
+
+
+THREE = ("mmlu", "gsm8k", "bbh")
+
+
+def single(task, seed=0, scores=None, method="rds_plus", part=True, **changes) -> Record:
+    """A run made for one benchmark, scored on it alone (``part``) or on a suite of three."""
+    scores = scores or {task: (50.0, 3.0)}
+    config = {
+        "evaluate": "target" if part else "suite",
+        "target": {"name": task, "tasks": [task]},
+        "suite": {"benchmarks": {name: {} for name in THREE}},
+    }
+    name = f"{method}-{task}-s{seed}-{part}"
+    fixed = {"target": task, "selector_model": "micro", "run_id": name, "config": config}
+    return record(method, seed, scores, **{**fixed, **changes})
+
+
+def row_of(found, target, method="rds_plus"):
+    table = found.leaderboard
+    rows = table[(table.method == method) & (table.target == target)]
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+def test_a_single_task_row_takes_each_score_from_the_run_made_for_it(tmp_path):
+    def ledger(select, train):
+        return [
+            {"stage": "score", "flops": select, "flops_paper": 2 * select},
+            {"stage": "train", "flops": train, "tokens": 30},
+        ]
+
+    found = board(
+        tmp_path,
+        single("mmlu", 0, {"mmlu": (40, 3), "gsm8k": (1, 1), "bbh": (1, 1)}, part=False,
+               ledger=ledger(10, 2), seconds=9),
+        single("gsm8k", 0, {"gsm8k": (20, 4)}, ledger=ledger(10, 5), seconds=3),
+        single("bbh", 0, {"bbh": (30, 12)}, ledger=ledger(40, 5), seconds=3),
+        single("mmlu", 1, {"mmlu": (50, 3)}),
+        single("gsm8k", 1, {"gsm8k": (40, 4)}),
+        single("bbh", 1, {"bbh": (60, 12)}),
+    )  # fmt: skip
+    row = row_of(found, SINGLE_TASK)
+    assert (row.mmlu, row.gsm8k, row.bbh) == (45, 30, 45)
+    assert (row["mean"], row.n_seeds, row["rank"], row.scored) == (40, 2, 1, "suite")
+    assert row.mean_sd == pytest.approx(math.sqrt(200))  # of 30 and 50
+    assert row.mean_stderr == pytest.approx(13 / 3)  # sqrt(3² + 4² + 12²) / 3, twice
+    assert row.gsm8k_stderr == 4 and not found.warnings
+    # Seed 0's costs: the mean of one model's; seed 1 cost nothing.
+    assert (row.flops_select, row.flops_train, row.flops_paper) == (10, 2, 20)
+    assert (row.flops_total, row.seconds) == (12, 2.5)
+    assert set(found.leaderboard[found.leaderboard.part_of == SINGLE_TASK].target) == set(THREE)
+
+
+def test_an_incomplete_set_is_no_row_and_says_what_is_missing(tmp_path):
+    found = board(
+        tmp_path,
+        *(single(task, seed) for task in THREE for seed in (0, 1) if (task, seed) != ("bbh", 1)),
+        single("bbh", 1, status="failed", scores={}, error="no memory"),
+    )
+    row = row_of(found, SINGLE_TASK)
+    assert row.n_seeds == 1
+    (warning,) = found.warnings
+    assert "seed 1: no finished run for bbh." in warning and "rds_plus" in warning
+    other = board(tmp_path / "other", single("mmlu"), single("bbh"))
+    assert SINGLE_TASK not in set(other.leaderboard.target) and "gsm8k" in other.warnings[0]
+    alone = board(tmp_path / "alone", single("mmlu"))
+    assert not alone.warnings  # one benchmark is no attempt at a set
+
+
+def test_unlike_cells_make_no_set_together(tmp_path):
+    found = board(
+        tmp_path,
+        single("mmlu"), single("gsm8k", budget=99), single("bbh", selector_model="other"),
+    )  # fmt: skip
+    assert SINGLE_TASK not in set(found.leaderboard.target)
+
+
+def test_a_run_scored_on_a_part_is_in_no_mean_and_no_ranking(tmp_path):
+    whole = single("mmlu", 0, dict.fromkeys(THREE, (60, 1)), part=False)
+    part = single("mmlu", 1, {"mmlu": (99, 1)})
+    found = board(tmp_path, whole, part, single("gsm8k", 2, status="failed", scores={}))
+    assert scored_on(whole) == "suite" and scored_on(part) == "mmlu"
+    runs = found.runs.set_index("run_id")
+    assert runs.loc[whole.run_id, "mean"] == 60 and pd.isna(runs.loc[part.run_id, "mean"])
+    table = found.leaderboard.set_index(["target", "scored"])
+    assert table.loc[("mmlu", "suite"), "mean"] == 60 and table.loc[("mmlu", "suite"), "rank"] == 1
+    assert pd.isna(table.loc[("mmlu", "mmlu"), "mean"])
+    assert pd.isna(table.loc[("mmlu", "mmlu"), "rank"])
+    assert table.loc[("mmlu", "mmlu"), "mmlu"] == 99
+    assert table.loc[("gsm8k", "gsm8k"), "n_failed"] == 1  # what it would have been scored on
+
+
+def test_methods_without_queries_compete_with_both_kinds_of_targets(tmp_path):
+    scores = dict.fromkeys(THREE, (30, 1))
+    found = board(
+        tmp_path,
+        record("random", scores=scores),
+        record("top_ppl", scores=dict.fromkeys(THREE, (55, 1))),
+        record("rds_plus", scores=dict.fromkeys(THREE, (40, 1)), target="multi_task",
+               selector_model="micro"),
+        *(single(task) for task in THREE),
+    )  # fmt: skip
+    ranked = found.leaderboard[found.leaderboard["rank"].notna()].sort_values("rank")
+    assert list(zip(ranked.method, ranked.target, strict=True)) == [
+        ("top_ppl", "any"),
+        ("rds_plus", SINGLE_TASK),
+        ("rds_plus", "multi_task"),
+        ("random", "any"),
+    ]
+    assert list(ranked["rank"]) == [1, 2, 3, 4]
+
+
+def test_suites_that_differ_are_pointed_out(tmp_path):
+    found = board(
+        tmp_path,
+        record("random", scores={"mmlu": (1, 1), "bbh": (1, 1)}),
+        record("length", scores={"mmlu": (1, 1)}),
+    )
+    assert "not all runs have bbh" in found.warnings[0]
 
 
 def test_no_records_at_all(tmp_path):

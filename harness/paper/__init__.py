@@ -1,0 +1,105 @@
+"""Published tables that a report lays beside its own runs: numbers and how to find our cells.
+
+A table is ``<name>.csv`` with a line a published cell, and an entry in ``tables.yaml``. The columns
+after ``value`` are columns of the leaderboard and say which of its rows is ours for this cell.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+_FIXED = ("row", "column", "published", "value")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One published number and where ours is.
+
+    Attributes:
+        row, column: its place in the table, in the paper's words.
+        published: in percent; None where the paper has none.
+        value: the leaderboard's column that holds ours (``mean`` or a benchmark).
+        match: leaderboard column to the words that it may hold.
+    """
+
+    row: str
+    column: str
+    published: float | None
+    value: str
+    match: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published table: ``cells`` row by row, ``keys`` the leaderboard columns it matches on."""
+
+    name: str
+    title: str
+    source: str
+    setting: str
+    cells: tuple[Cell, ...]
+
+    @property
+    def rows(self) -> list[str]:
+        """Row labels in the paper's order."""
+        return list(dict.fromkeys(cell.row for cell in self.cells))
+
+    @property
+    def columns(self) -> list[str]:
+        """Column labels in the paper's order."""
+        return list(dict.fromkeys(cell.column for cell in self.cells))
+
+    @property
+    def keys(self) -> set[str]:
+        """Leaderboard columns that any cell asks for."""
+        return {key for cell in self.cells for key in cell.match}
+
+
+def names() -> list[str]:
+    """Tables that there are."""
+    return sorted(path.stem for path in FOLDER.glob("*.csv"))
+
+
+def check_name(name: str) -> str:
+    """``name`` if there is such a table; else a ValueError that lists them, the nearest first."""
+    if name in names():
+        return name
+    near = difflib.get_close_matches(name, names(), n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise ValueError(f"no published table {name!r}: there are {', '.join(names())}{hint}")
+
+
+def read_table(name: str) -> Published:
+    """One published table.
+
+    Raises:
+        ValueError: there is none of that name, or its file is not as it should be.
+    """
+    import yaml
+
+    check_name(name)
+    about = yaml.safe_load((FOLDER / "tables.yaml").read_text(encoding="utf-8"))[name]
+    with (FOLDER / f"{name}.csv").open(encoding="utf-8", newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    cells = []
+    for number, line in enumerate(lines, start=2):
+        if None in line or None in line.values():
+            raise ValueError(f"{name}.csv:{number}: not as many fields as the first line names")
+        cells.append(
+            Cell(
+                row=line["row"],
+                column=line["column"],
+                published=float(line["published"]) if line["published"] else None,
+                value=line["value"],
+                match={
+                    key: tuple(words.split("|"))
+                    for key, words in line.items()
+                    if key not in _FIXED and words
+                },
+            )
+        )
+    return Published(name, about["title"], about["source"], about["setting"], tuple(cells))
