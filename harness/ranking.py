@@ -1,27 +1,34 @@
 """Ranking: the best rows of every list, streamed, exact, with one rule for ties.
 
-Everywhere: higher scores first, equal scores by lower pool position. Nothing of size rows × queries
-is ever held; memory is a block of scores and the candidates of each list.
+Everywhere: higher scores first, equal scores (−0 and 0 are equal) by lower pool position, NaN after
+all numbers. Nothing of size rows × queries is held; memory is a block of scores and twice the
+entries that are asked for.
+
+An entry is a score and a row packed into one whole number that sorts by exactly that rule, so
+selection and sorting are numpy's fast ones on plain numbers and still exact to the last tie.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-BLOCK_ROWS = 8192  # of one product; fixed, so that a score's last bit depends on nothing else
+# Rows of a product. Fixed, so that a score's last bit depends on nothing but the two features.
+BLOCK_ROWS = 8192
+LISTS_AT_ONCE = 64  # lists × BLOCK_ROWS scores are searched at a time: what stays in a core's cache
 
 
 @dataclass(frozen=True)
 class Lists:
-    """Scores of pool rows, one list a query or task, made block by block whenever they are read.
+    """Scores of pool rows in V lists, one a query or task, made whenever they are read.
 
     Attributes:
-        rows: pool rows N.
+        rows: pool rows N, below 2^32 - 1.
         count: lists V.
-        blocks: gives float32 [V, rows] of consecutive pool rows, from row 0 to row N-1.
+        blocks: gives float32 [V, at most BLOCK_ROWS] of consecutive pool rows, 0 to N-1.
     """
 
     rows: int
@@ -36,7 +43,7 @@ class PairScores:
     Attributes:
         rows: pool rows N.
         tasks: int [Q], the task of each query, 0 .. T-1.
-        blocks: gives float [rows, Q] of consecutive pool rows, from row 0 to row N-1.
+        blocks: gives float32 [rows, Q] of consecutive pool rows, 0 to N-1; always the same.
     """
 
     rows: int
@@ -45,33 +52,59 @@ class PairScores:
 
     def by_query(self) -> Lists:
         """A list a query."""
-        return self._lists(np.arange(len(self.tasks)))
+        return Lists(self.rows, len(self.tasks), self._blocks)
 
     def by_task(self) -> Lists:
         """A list a task: S'[t, d], the maximum over the task's queries (paper 3.1)."""
-        return self._lists(self.tasks)
+        return self._maxima(np.asarray(self.tasks))
 
-    def _lists(self, groups: np.ndarray) -> Lists:
+    def overall(self) -> Lists:
+        """One list: the maximum over all queries."""
+        return self._maxima(np.zeros(len(self.tasks), dtype=np.int64))
+
+    def _maxima(self, groups: np.ndarray) -> Lists:
+        """A list a group: the maximum over its queries, in which NaN is below all numbers."""
         order = np.argsort(groups, kind="stable")
-        count = int(groups.max()) + 1
-        bounds = np.searchsorted(groups[order], np.arange(count))
-        in_order = bool(np.all(order == np.arange(len(order))))
+        bounds = np.searchsorted(groups[order], np.arange(int(groups.max()) + 2))
+        members = [order[low:high] for low, high in itertools.pairwise(bounds)]
+        if not all(map(len, members)):
+            raise ValueError("tasks are to be numbered 0 .. T-1, each with a query")
+        # Queries that stand together are read where they are, others are gathered first.
+        at = [
+            slice(one[0], one[-1] + 1) if one[-1] - one[0] == len(one) - 1 else one
+            for one in members
+        ]
 
         def blocks() -> Iterator[np.ndarray]:
-            done = 0
-            for block in self.blocks():
-                scores = np.ascontiguousarray(np.asarray(block, dtype=np.float32).T)
-                if scores.shape[0] != len(groups):
-                    raise ValueError(f"scores of {len(scores)} queries instead of {len(groups)}")
-                done += scores.shape[1]
-                if count < len(groups):
-                    ordered = scores if in_order else scores[order]
-                    scores = np.fmax.reduceat(ordered, bounds, axis=0)  # NaN is below all numbers
-                yield scores
-            if done != self.rows:
-                raise ValueError(f"scores of {done:,} pool rows instead of {self.rows:,}")
+            for scores in self._blocks():
+                yield np.stack([np.fmax.reduce(scores[one], axis=0) for one in at])
 
-        return Lists(self.rows, count, blocks)
+        return Lists(self.rows, len(members), blocks)
+
+    def _blocks(self) -> Iterator[np.ndarray]:
+        """float32 [Q, rows]; checks that what comes in has the promised shape."""
+        done = 0
+        for block in self.blocks():
+            if block.ndim != 2 or block.shape[1] != len(self.tasks):
+                raise ValueError(
+                    f"scores of shape {block.shape} instead of [rows, {len(self.tasks)}]"
+                )
+            for start in range(0, len(block), BLOCK_ROWS):
+                yield _transposed(block[start : start + BLOCK_ROWS])
+            done += len(block)
+        if done != self.rows:
+            raise ValueError(f"scores of {done:,} pool rows instead of {self.rows:,}")
+
+
+def _transposed(block: np.ndarray, tile: int = 256) -> np.ndarray:
+    """float32 [Q, rows], contiguous; in tiles, which takes half the time of one copy."""
+    turned = block.T
+    if turned.dtype == np.float32 and turned.flags.c_contiguous:
+        return turned
+    result = np.empty(turned.shape, dtype=np.float32)
+    for start in range(0, turned.shape[1], tile):
+        result[:, start : start + tile] = turned[:, start : start + tile]
+    return result
 
 
 def products(features: Iterable[np.ndarray], queries: np.ndarray) -> Iterator[np.ndarray]:
@@ -95,7 +128,7 @@ def products(features: Iterable[np.ndarray], queries: np.ndarray) -> Iterator[np
         start = 0
         while start < len(values):
             taken = values[start : start + BLOCK_ROWS - filled]
-            buffer[filled : filled + len(taken)] = taken  # converts to float32
+            buffer[filled : filled + len(taken)] = taken  # becomes float32
             start, filled = start + len(taken), filled + len(taken)
             if filled == BLOCK_ROWS:
                 yield (weights @ buffer.T).numpy().T
@@ -105,19 +138,6 @@ def products(features: Iterable[np.ndarray], queries: np.ndarray) -> Iterator[np
         yield (weights @ buffer.T).numpy().T[:filled]
 
 
-@dataclass(frozen=True)
-class RankedLists:
-    """The best rows of ``V`` lists.
-
-    Attributes:
-        rows: int64 [V, depth], pool positions, best first.
-        scores: float32 [V, depth].
-    """
-
-    rows: np.ndarray
-    scores: np.ndarray
-
-
 def sort_rows(scores: np.ndarray, *, descending: bool = True) -> np.ndarray:
     """Pool positions by score; equal scores (and NaN, last) by position. ``scores`` is [rows]."""
     values = np.asarray(scores)
@@ -125,90 +145,119 @@ def sort_rows(scores: np.ndarray, *, descending: bool = True) -> np.ndarray:
     return np.argsort(key, kind="stable")  # NaN sorts last in either direction
 
 
-def top_lists(lists: Lists, depth: int) -> RankedLists:
-    """The ``depth`` best rows of every list (at most the number of rows)."""
-    best = _Candidates(lists.count, depth)
+# -- entries -------------------------------------------------------------------------------------
+
+
+def pack(scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """uint64: entries that sort by falling score, then rising row, NaN last."""
+    bits = (scores + np.float32(0)).view(np.uint32)  # −0 becomes 0
+    # As whole numbers, negative floats rise as they fall; the bits of the others are turned round.
+    falling = np.where(bits >> 31, bits, bits ^ np.uint32(0x7FFFFFFF))
+    falling[np.isnan(scores)] = 0xFFFFFFFF
+    return falling.astype(np.uint64) << np.uint64(32) | rows.astype(np.uint64)
+
+
+def rows_of(entries: np.ndarray) -> np.ndarray:
+    """int64: the entries' pool positions."""
+    return (entries & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+
+def scores_of(entries: np.ndarray) -> np.ndarray:
+    """float32: the entries' scores."""
+    falling = (entries >> np.uint64(32)).astype(np.uint32)
+    bits = np.where(falling >> 31, falling, falling ^ np.uint32(0x7FFFFFFF))
+    return bits.view(np.float32)
+
+
+def best_of(scores: np.ndarray, depth: int) -> np.ndarray:
+    """uint64 [depth]: the best entries of one list that is held whole, float32 [rows]."""
+    if depth >= len(scores):
+        return np.sort(pack(scores, np.arange(len(scores))))
+    falling = -scores
+    last = np.partition(falling, depth - 1)[depth - 1]  # NaN counts as the highest: last here
+    rows = np.flatnonzero(~(falling > last))
+    return np.sort(pack(scores[rows], rows))[:depth]
+
+
+def best_entries(
+    lists: Lists, depth: int, *, after: np.ndarray | None = None, taken: np.ndarray | None = None
+) -> np.ndarray:
+    """The ``depth`` best rows of every list: one reading of the scores.
+
+    Args:
+        depth: at most the number of rows that count.
+        after: uint64 [V]; only entries behind these count: the next ``depth`` of each list.
+        taken: bool [N]; rows that do not count.
+
+    Returns:
+        uint64 [V, depth] entries, best first.
+    """
+    best = _Best(lists.count, depth, lists.rows, after)
     start = 0
-    for block in lists.blocks():
-        best.add(block.T, start)
-        start += block.shape[1]
+    for scores in lists.blocks():
+        count = scores.shape[1]
+        if taken is None:
+            best.add(scores, start)
+        else:
+            free = np.flatnonzero(~taken[start : start + count])
+            best.add(scores if len(free) == count else scores[:, free], start, free)
+        start += count
     return best.finish()
 
 
-class _Candidates:
-    """Rows that may still be among the ``depth`` best of their list.
+class _Best:
+    """Entries that may still be among the ``depth`` best of their list.
 
-    A row joins if it beats its list's current ``depth``-th score. Rows come in pool order, so a row
-    that only equals that score loses the tie and stays out.
+    A row joins if its score beats the list's ``depth``-th so far. Rows come in pool order, so one
+    that only equals that score loses the tie and stays out. A list that overflows is cut back.
     """
 
-    def __init__(self, lists: int, depth: int) -> None:
-        self.lists, self.depth = lists, depth
-        self.threshold = np.full(lists, -np.inf, dtype=np.float32)
-        self.list_of = np.empty(0, dtype=np.int32)
-        self.rows = np.empty(0, dtype=np.int64)
-        self.scores = np.empty(0, dtype=np.float32)
-        self._new: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self._new_count = 0
+    def __init__(self, lists: int, depth: int, rows: int, after: np.ndarray | None) -> None:
+        self.depth = depth
+        self.after = after
+        self.buffer = np.empty((lists, min(2 * depth, max(rows, depth))), dtype=np.uint64)
+        self.fill = np.zeros(lists, dtype=np.int64)
+        # NaN: nothing is known to be too low yet, everything joins.
+        self.bar = np.full((lists, 1), np.nan, dtype=np.float32)
 
-    def add(self, scores: np.ndarray, start: int) -> None:
-        """Take in scores [rows, lists] of the pool rows from ``start`` on."""
-        row, column = np.nonzero(scores > self.threshold)
-        self._new.append((column.astype(np.int32), row + start, scores[row, column]))
-        self._new_count += len(row)
-        if self._new_count > self.lists * self.depth:
-            self._compress()
+    def add(self, scores: np.ndarray, start: int, rows: np.ndarray | None = None) -> None:
+        """Scores [V, rows] of the rows from ``start`` on, or of rows ``start + rows``."""
+        width = scores.shape[1]
+        if not width:
+            return
+        for low in range(0, len(scores), LISTS_AT_ONCE):
+            part = scores[low : low + LISTS_AT_ONCE]
+            joins = ~(part <= self.bar[low : low + LISTS_AT_ONCE])
+            if self.after is not None:
+                above = scores_of(self.after[low : low + LISTS_AT_ONCE])[:, None]
+                joins &= ~(part > above)
+            found = np.flatnonzero(joins)
+            if not len(found):
+                continue
+            column = found % width
+            entries = pack(part.ravel()[found], start + (column if rows is None else rows[column]))
+            bounds = np.searchsorted(found, np.arange(len(part) + 1) * width)
+            for one in np.flatnonzero(np.diff(bounds)):
+                self._join(low + int(one), entries[bounds[one] : bounds[one + 1]])
 
-    def _compress(self) -> None:
-        parts = [(self.list_of, self.rows, self.scores), *self._new]
-        list_of, rows, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
-        order = np.lexsort((rows, -scores, list_of))
-        list_of = list_of[order]
-        first = np.searchsorted(list_of, np.arange(self.lists))
-        keep = np.arange(len(order)) - first[list_of] < self.depth
-        self.list_of = list_of[keep]
-        self.rows, self.scores = rows[order][keep], scores[order][keep]
-        self._new, self._new_count = [], 0
-        first = np.searchsorted(self.list_of, np.arange(self.lists + 1))
-        full = np.diff(first) == self.depth
-        self.threshold[full] = self.scores[first[1:][full] - 1]
+    def _join(self, one: int, entries: np.ndarray) -> None:
+        if self.after is not None:
+            entries = entries[entries > self.after[one]]
+        fill = self.fill[one]
+        if fill + len(entries) > self.buffer.shape[1]:
+            entries = np.concatenate([self.buffer[one, :fill], entries])
+            entries = np.partition(entries, self.depth - 1)[: self.depth]
+            self.bar[one] = scores_of(entries[-1:])
+            fill = 0
+        self.fill[one] = fill + len(entries)
+        self.buffer[one, fill : self.fill[one]] = entries
 
-    def finish(self) -> RankedLists:
-        self._compress()
-        shape = (self.lists, len(self.rows) // self.lists)
-        return RankedLists(self.rows.reshape(shape), self.scores.reshape(shape))
-
-
-def round_robin(lists: RankedLists, n: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """``n`` distinct rows by round-robin over ranked lists, as the paper's code does it.
-
-    Each list in turn offers its next row; a row that was taken already is dropped and the turn is
-    lost (paper A.9). In closed form a row's place is decided by the smallest of
-    ``rank_in_list * V + list`` over the lists; the ``n`` smallest are taken.
-
-    Returns:
-        int64 [n] pool positions in the order taken and float32 [n] the scores with which they were
-        taken; None if the lists are not deep enough to know them (they hold fewer than ``n``
-        distinct rows).
-    """
-    rows = lists.rows.T.ravel()  # entry k is rank k // V in list k % V: k is the closed form's key
-    _, first = np.unique(rows, return_index=True)
-    if len(first) < n:
-        return None
-    taken = np.sort(first)[:n]
-    return rows[taken], lists.scores.T.ravel()[taken]
-
-
-def round_robin_streamed(lists: Lists, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """``round_robin`` over lists that are only as deep as needed; exact.
-
-    A row outside all lists of depth K has a key of at least K·V and every row inside a smaller one,
-    so lists with ``n`` distinct rows decide the first ``n``. Otherwise the pool is scanned again
-    with twice the depth.
-    """
-    depth = min(lists.rows, max(4 * -(-n // lists.count), 256))
-    while True:
-        found = round_robin(top_lists(lists, depth), n)
-        if found is not None:
-            return found
-        depth = min(lists.rows, 2 * depth)
+    def finish(self) -> np.ndarray:
+        """uint64 [V, depth]."""
+        result = np.empty((len(self.buffer), self.depth), dtype=np.uint64)
+        for one, fill in enumerate(self.fill):
+            entries = self.buffer[one, :fill]
+            if fill > self.depth:
+                entries = np.partition(entries, self.depth - 1)[: self.depth]
+            result[one] = np.sort(entries)
+        return result

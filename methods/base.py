@@ -71,14 +71,15 @@ class Method(Component):
 
 
 class RowMethod(Method):
-    """A method with one score a row; ``selector`` is ``top`` or ``band`` (see selectors.py)."""
+    """A method with one score a row; ``selector`` is ``top``, ``band`` or ``band:0.25``."""
 
     selector: str = "top"
 
     @field_validator("selector")
     @classmethod
     def _known(cls, value: str) -> str:
-        return selectors.check_name(value, selectors.ROW_SELECTORS)
+        selectors.find(value, selectors.ROW_SELECTORS)
+        return value
 
     @abstractmethod
     def scores(self, context: Context) -> np.ndarray:
@@ -87,7 +88,7 @@ class RowMethod(Method):
     def order(self, context: Context) -> Ordering:
         """The rows in the order of the selector."""
         scores = self.scores(context)
-        positions = selectors.ROW_SELECTORS[self.selector](scores)
+        positions = selectors.find(self.selector, selectors.ROW_SELECTORS)(scores)
         return Ordering(positions, scores[positions])
 
 
@@ -112,7 +113,8 @@ class PairMethod(Method):
     @field_validator("selector")
     @classmethod
     def _known(cls, value: str) -> str:
-        return selectors.check_name(value, selectors.PAIR_SELECTORS)
+        selectors.find(value, selectors.PAIR_SELECTORS)
+        return value
 
     @abstractmethod
     def pool_features(self, context: Context) -> Iterator[np.ndarray]:
@@ -130,5 +132,5 @@ class PairMethod(Method):
         """The rows in the order of the selector."""
         rows = context.pool.size
         scores = PairScores(rows, context.tasks, lambda: self.pair_scores(context))
-        select = selectors.PAIR_SELECTORS[self.selector]
+        select = selectors.find(self.selector, selectors.PAIR_SELECTORS)
         return Ordering(*select(scores, min(context.depth, rows)))
