@@ -194,7 +194,7 @@ def train(settings: Settings, store: Store, pool: Pool, positions: np.ndarray) -
         base = {"model": model.content_identity()}
         return TrainStage(base, None, Training(), [], model.load)
     identity = {
-        "version": 1,
+        "version": 2,
         "recipe": recipe.identity(),
         "model": model.content_identity(),
         "pool": pool.digest,

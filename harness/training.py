@@ -7,9 +7,11 @@ checkpoint. FSDP, DeepSpeed and trackers come with the Trainer (``recipe.trainer
 
 from __future__ import annotations
 
+import json
+import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,10 +21,12 @@ from pydantic import Field
 
 from harness.chat import Chat, Encoded, Message
 from harness.component import Component
+from harness.files import fsync_tree
 from harness.memory import peak_memory_mb
 from harness.model import ModelConfig
 from harness.progress import interactive
-from harness.record import Training
+from harness.record import Stage, StageCost, Training
+from harness.seeds import derive
 
 if TYPE_CHECKING:
     import torch
@@ -129,16 +133,24 @@ def train(
     folder: Path,
     report_to: Sequence[str] = (),
     run_name: str | None = None,
+    keep_epochs: bool = False,
 ) -> Trained:
     """Fine-tune ``base`` on ``rows`` and save the weights in ``folder``.
 
     An interrupted training leaves ``folder/checkpoints``, from which the next call goes on.
 
+    Args:
+        keep_epochs: also keep the state at the end of every epoch, in ``folder/epochs/<n>``, the
+            first being 1: ``weights``, Adam's moments in ``moments.safetensors``
+            (``exp_avg.<parameter>`` and ``exp_avg_sq.<parameter>``), and ``epoch.json`` with the
+            optimiser ``step`` and the mean ``learning_rate`` of the epoch's steps. The last epoch
+            has the final weights, so ``folder/weights`` is not written.
+
     Raises:
-        ValueError: no row has a label within ``recipe.max_length``, or the batch size does not fit
-            the devices.
+        ValueError: no row has a label within ``recipe.max_length``, the batch size does not fit
+            the devices, or epochs are to be kept of an optimiser without Adam's moments.
     """
-    from transformers import Trainer, TrainingArguments, set_seed
+    from transformers import TrainingArguments, set_seed
     from transformers.trainer_utils import get_last_checkpoint
 
     chat = base.load_chat()
@@ -168,8 +180,6 @@ def train(
         weight_decay=recipe.weight_decay,
         bf16=recipe.precision == "bf16",
         gradient_accumulation_steps=_accumulation(recipe),
-        train_sampling_strategy="group_by_length",
-        length_column_name="length",
         remove_unused_columns=False,
         seed=seed,
         save_strategy="no",  # the callback saves by the clock
@@ -183,13 +193,17 @@ def train(
         dataloader_pin_memory=base.torch_device() != "cpu",
         **further,
     )
-    trainer = Trainer(
+    order = _Order([row["length"] for row in features], recipe.batch_size, seed)
+    trainer = _trainer(
+        order,
         model=model,
         args=arguments,
         train_dataset=_Rows(features),
         data_collator=_Collator(chat.tokenizer.pad_token_id),
         callbacks=[_checkpoint_by_the_clock(recipe.checkpoint_minutes)],
     )
+    if keep_epochs:
+        trainer.add_callback(_epoch_keeper(trainer, folder / "epochs"))
     _quiet(trainer)
     last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
     start = time.perf_counter()
@@ -198,12 +212,64 @@ def train(
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     report.steps = trainer.state.global_step
     report.loss_first, report.loss_last = (losses[0], losses[-1]) if losses else (None, None)
-    trainer.save_model(str(folder / "weights"))  # every process takes part in gathering shards
+    if not keep_epochs:
+        _save_weights(trainer, folder / "weights")
     if trainer.is_world_process_zero():
-        (folder / "weights" / "training_args.bin").unlink(missing_ok=True)  # a pickle
+        if keep_epochs:
+            _note_epochs(trainer.state.log_history, folder / "epochs")
         shutil.rmtree(checkpoints, ignore_errors=True)
     lengths = np.array([row["length"] for row in features], dtype=np.int32)
     return Trained(report, lengths, seconds, peak_memory_mb())
+
+
+def fine_tune(
+    recipe: Recipe,
+    base: ModelConfig,
+    rows: Sequence[Sequence[Message]],
+    *,
+    seed: int,
+    folder: Path,
+    report_to: Sequence[str] = (),
+    run_name: str | None = None,
+    keep_epochs: bool = False,
+) -> Trained:
+    """``train`` in this process, or in those that ``recipe.launch`` starts."""
+    from harness.launch import launch_training
+
+    work: Any = launch_training if recipe.launch else train
+    done: Trained = work(
+        recipe,
+        base,
+        rows,
+        folder=folder,
+        seed=seed,
+        report_to=report_to,
+        run_name=run_name,
+        keep_epochs=keep_epochs,
+    )
+    return done
+
+
+def training_cost(
+    stage: Stage, recipe: Recipe, base: ModelConfig, done: Trained, rows: int
+) -> StageCost:
+    """What a training costs: measured over the rows trained on, by the paper over all ``rows``."""
+    from harness.flops import model_flops, paper_train
+
+    flops = model_flops(base.load_config())
+    lora = recipe.lora.model_dump() if recipe.lora else None
+    once = flops.train(
+        done.lengths, lora=lora, gradient_checkpointing=recipe.gradient_checkpointing
+    )
+    return StageCost(
+        stage=stage,
+        flops=once * recipe.epochs,
+        flops_paper=paper_train(flops.parameters, rows, recipe.epochs),
+        tokens=round(int(done.lengths.sum()) * recipe.epochs),
+        rows=rows,
+        seconds=done.seconds,
+        peak_memory_mb=done.peak_memory_mb,
+    )
 
 
 def load_trained(base: ModelConfig, recipe: Recipe, folder: Path) -> Any:
@@ -251,6 +317,53 @@ class _Rows:
         return self.rows[index]
 
 
+class _Order:
+    """A sampler: rows of like length in one batch, in an order that seed and epoch decide.
+
+    Transformers' own draws from the global generator, so a training that goes on in the middle of
+    its second epoch or later would see other rows than the one that was killed.
+
+    Attributes:
+        epoch: counted from 0.
+    """
+
+    def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
+        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        import torch
+        from transformers.trainer_pt_utils import get_length_grouped_indices
+
+        generator = torch.Generator()
+        generator.manual_seed(derive(self.seed, f"epoch {self.epoch}"))
+        order = get_length_grouped_indices(self.lengths, self.batch_size, generator=generator)
+        return iter(order)
+
+
+def _trainer(order: _Order, **more: Any) -> Any:
+    from transformers import Trainer, TrainerCallback
+
+    class Ordered(Trainer):
+        """A Trainer that takes the rows in our order."""
+
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+            return order
+
+    class Turn(TrainerCallback):
+        """Tells the order which epoch begins; a resumed one begins at a fraction."""
+
+        def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            order.epoch = int(state.epoch or 0)
+
+    trainer = Ordered(**more)
+    trainer.add_callback(Turn())
+    return trainer
+
+
 class _Collator:
     """Right-pads a batch to its longest row."""
 
@@ -288,6 +401,70 @@ def _checkpoint_by_the_clock(minutes: float) -> Any:
                 self.last = time.monotonic()
 
     return Save()
+
+
+def _save_weights(trainer: Any, folder: Path) -> None:
+    trainer.save_model(str(folder))  # every process takes part in gathering shards
+    if trainer.is_world_process_zero():
+        (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle
+
+
+def _epoch_keeper(trainer: Any, folder: Path) -> Any:
+    from transformers import TrainerCallback
+
+    class Keep(TrainerCallback):
+        """Writes the state at the end of every epoch, the last and possibly partial one included.
+
+        It acts at the end of the epoch's last step, before a checkpoint of that step is written: a
+        training that goes on from that checkpoint sees no further end of the epoch.
+        """
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.epoch != int(state.epoch) and state.global_step < state.max_steps:
+                return
+            here = folder / str(math.ceil(state.epoch))
+            if trainer.is_world_process_zero():
+                shutil.rmtree(here, ignore_errors=True)  # of a run that was killed
+                here.mkdir(parents=True)
+                _save_moments(trainer, here / "moments.safetensors")
+            _save_weights(trainer, here / "weights")
+            if trainer.is_world_process_zero():
+                fsync_tree(here)
+
+    return Keep()
+
+
+def _save_moments(trainer: Any, file: Path) -> None:
+    """Adam's moments by the names of the parameters, float32."""
+    from safetensors.torch import save_file
+
+    tensors: dict[str, torch.Tensor] = {}
+    for name, parameter in trainer.model.named_parameters():
+        state = trainer.optimizer.state.get(parameter, {})
+        for moment in ("exp_avg", "exp_avg_sq"):
+            if moment in state:
+                tensors[f"{moment}.{name}"] = state[moment].detach().float().cpu().contiguous()
+    if not tensors:
+        raise ValueError(
+            f"{type(trainer.optimizer).__name__} keeps no Adam moments by parameter, so the epochs "
+            "cannot be kept: use an AdamW (recipe.trainer.optim) and no sharding (fsdp, deepspeed)"
+        )
+    save_file(tensors, file)
+
+
+def _note_epochs(history: Sequence[dict[str, Any]], folder: Path) -> None:
+    """Write each epoch's ``epoch.json``. ``history`` has every step, whatever was killed between:
+    a step is logged before its checkpoint is written, and the log is in the checkpoint."""
+    rates: dict[int, list[float]] = {}
+    steps: dict[int, int] = {}
+    for entry in history:
+        if "loss" in entry:
+            epoch = math.ceil(entry["epoch"])
+            rates.setdefault(epoch, []).append(entry["learning_rate"])
+            steps[epoch] = entry["step"]
+    for epoch, values in rates.items():
+        note = {"step": steps[epoch], "learning_rate": sum(values) / len(values)}
+        (folder / str(epoch) / "epoch.json").write_text(json.dumps(note), encoding="utf-8")
 
 
 def _quiet(trainer: Any) -> None:
