@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ from harness.seeds import generator
 
 if TYPE_CHECKING:
     from harness.flops import ModelFlops
+    from harness.training import Recipe
+    from harness.warmup import WarmUp
 
 
 @dataclass
@@ -86,6 +88,38 @@ class Context:
             bytes_per_row: what a row takes on the disk.
         """
         return self.features.compute(kind, identity, compute, bytes_per_row=bytes_per_row)
+
+    def warm_up(
+        self,
+        positions: Sequence[int] | np.ndarray,
+        recipe: Recipe,
+        *,
+        name: str,
+        keep_epochs: bool = False,
+    ) -> WarmUp:
+        """The selector model fine-tuned on the rows at ``positions``; charged as ``warmup``.
+
+        It depends on the run's seed, so a method that calls this is ``seeded``.
+
+        Args:
+            name: the word for it on the bill and in logs.
+            keep_epochs: keep weights, Adam's moments and the mean learning rate of every epoch.
+        """
+        from harness.warmup import warm_up
+
+        self.features.model.close()  # the training loads weights of its own
+        done = warm_up(
+            self.features.store,
+            self.pool,
+            positions,
+            recipe,
+            self.features.model.config,
+            seed=self.seed,
+            name=name,
+            keep_epochs=keep_epochs,
+        )
+        self.charge(name, done.cost)
+        return done
 
     def _pass(self, kind: str, span: Span, *, head: bool) -> RowFeature:
         found = self.features.pass_over(kind, span)
