@@ -56,15 +56,53 @@ class Context:
         names = list(dict.fromkeys(query.task for query in self.queries))
         return np.array([names.index(query.task) for query in self.queries], dtype=np.int64)
 
-    def pool_poolings(self, pooling: str, span: Span) -> Iterator[np.ndarray]:
-        """Blocks of float16 [rows, width] hidden-state poolings, in pool order."""
-        return self._pass("hidden", span, head=False).blocks(pooling)
+    def pool_poolings(self, pooling: str, span: Span, layer: int = -1) -> Iterator[np.ndarray]:
+        """Blocks of float16 [rows, width] hidden-state poolings, in pool order.
 
-    def query_poolings(self, pooling: str, span: Span) -> np.ndarray:
-        """float16 [Q, width] of the queries."""
-        artifact = self.features.query_poolings(self.queries, span)
-        self.charge_forward("queries", span, load(artifact, "lengths"), artifact=artifact)
+        ``layer``: -1 for the last hidden state, after the final norm; k for what layer k gave (0:
+        the embeddings). A pass for a lower layer stops there, and is charged for the layers that
+        it ran.
+        """
+        if layer == -1:
+            return self._pass("hidden", span, head=False).blocks(pooling)
+        found = self.features.pass_over("hidden", span, layer)
+        self.charge_forward(
+            "score",
+            f"{span}, layer {layer}",
+            found.array("lengths"),
+            feature=found,
+            flops=self._flops_up_to(layer),
+        )
+        return found.blocks(pooling)
+
+    def query_poolings(self, pooling: str, span: Span, layer: int = -1) -> np.ndarray:
+        """float16 [Q, width] of the queries; see ``pool_poolings``."""
+        artifact = self.features.query_poolings(self.queries, span, layer)
+        self.charge_forward(
+            "queries",
+            span if layer == -1 else f"{span}, layer {layer}",
+            load(artifact, "lengths"),
+            artifact=artifact,
+            flops=self._flops_up_to(layer),
+        )
         return load(artifact, pooling)
+
+    def _flops_up_to(self, layer: int) -> ModelFlops:
+        """FLOP counts of the selector model cut off behind its first ``layer`` layers.
+
+        The paper's convention then has the parameters of that smaller model as its N.
+        """
+        from harness.flops import model_flops
+
+        config = self.features.model.config.load_config()
+        if layer == -1:
+            return model_flops(config)
+        text = config.get_text_config()
+        layers, text.num_hidden_layers = text.num_hidden_layers, layer
+        for name, value in vars(text).items():  # such as layer_types
+            if isinstance(value, list) and len(value) == layers:
+                setattr(text, name, value[:layer])
+        return model_flops(config)
 
     def pool_losses(self, span: Span = "full") -> tuple[np.ndarray, np.ndarray]:
         """Summed next-token losses float64 [rows] in nats and predicted tokens int64 [rows]."""

@@ -17,6 +17,7 @@ from pydantic import Field
 from harness.artifacts import Artifact, Store
 from harness.chat import Chat, Message, Span
 from harness.component import Component
+from harness.encoder import LAST
 from harness.files import digest
 from harness.memory import peak_memory_mb
 from harness.model import ModelConfig
@@ -38,14 +39,18 @@ class FeatureSettings(Component):
     Attributes:
         max_length: tokens of a row that count; longer rows are cut on the right (paper: 2,048).
         rows_per_range: rows in one stored range.
-        max_tokens: padded tokens in one batch: about 2,000 on CPU, 16,000 and more on a GPU.
+        max_tokens: tokens in one batch; None chooses by the device: 1,024 on a CPU, 32,768 else.
         with_losses: compute losses in every pass, so that perplexity methods of the same sweep find
-            them; costs the language-model head where only hidden states were asked for.
+            them; costs the language-model head where only hidden states were asked for. A pass that
+            reads a lower layer stops there and yields no losses.
+
+    The type of the weights is the model's (``model.dtype``) and so part of what names a feature:
+    bfloat16 is the fastest where the processor computes it (see ``encoder.computes_natively``).
     """
 
     max_length: int = Field(default=2048, gt=1)
     rows_per_range: int = Field(default=1024, gt=0)
-    max_tokens: int = Field(default=2048, gt=0)
+    max_tokens: int | None = Field(default=None, gt=0)
     with_losses: bool = False
 
 
@@ -96,34 +101,52 @@ class Features:
         self._model_identity = model.config.content_identity()
         self.max_length = min(settings.max_length, model.max_length)
 
-    def _identity(self, kind: str, span: Span) -> dict[str, Any]:
+    def _identity(self, kind: str, span: Span, layer: int) -> dict[str, Any]:
         return {
             "version": VERSION,
             "kind": kind,
             "model": self._model_identity,
             "max_length": self.max_length,
             "span": span,
+            **({} if layer == LAST else {"layer": layer}),
         }
+
+    def check_layer(self, layer: int) -> None:
+        """Refuse a layer that the selector model does not have.
+
+        Raises:
+            ValueError: with what is allowed.
+        """
+        layers = self.model.config.load_config().get_text_config().num_hidden_layers
+        if not LAST <= layer < layers:
+            raise ValueError(
+                f"method.layer={layer}: selector model {self.model.config.name} has {layers} "
+                f"layers; allowed are -1 (the last hidden state, after the final norm) and 0 to "
+                f"{layers - 1} (0: the embeddings, k: what layer k gave)"
+            )
 
     # -- the pool ------------------------------------------------------------------------------
 
-    def pass_over(self, kind: str, span: Span) -> RowFeature:
+    def pass_over(self, kind: str, span: Span, layer: int = LAST) -> RowFeature:
         """One pass of the selector model over the rows in use, computing what is missing.
 
         ``kind``: ``hidden`` (float16 [rows, width] for each pooling), ``losses`` (``loss_sum``,
         float64 [rows] in nats; the same pass yields the poolings too), or ``tokens`` (the whole
-        row, uncut, by the tokenizer alone). All have ``lengths``, int32 [rows].
+        row, uncut, by the tokenizer alone). All have ``lengths``, int32 [rows]. ``layer`` says
+        which hidden states ``hidden`` pools; see ``encoder.encode``.
         """
-        if (kind, span) not in self._done:
-            self._check_room(kind, span)
-            self._done[kind, span] = ensure_ranges(
+        key = (kind, span, layer)
+        if key not in self._done:
+            self.check_layer(layer)
+            self._check_room(*key)
+            self._done[key] = ensure_ranges(
                 self.pool,
                 self.settings.rows_per_range,
-                lambda rows, wait, on_rows: self._ensure(kind, span, rows, wait, on_rows),
-                label=f"{kind} ({span})",
+                lambda rows, wait, on_rows: self._ensure(*key, rows, wait, on_rows),
+                label=f"{kind} ({span})" if layer == LAST else f"{kind} ({span}, layer {layer})",
                 progress=self.progress,
             )
-        return self._done[kind, span]
+        return self._done[key]
 
     def compute(
         self, kind: str, identity: Mapping[str, Any], compute: Compute, *, bytes_per_row: int
@@ -141,38 +164,41 @@ class Features:
         )
 
     @cached_property
-    def _done(self) -> dict[tuple[str, Span], RowFeature]:
+    def _done(self) -> dict[tuple[str, Span, int], RowFeature]:
         return {}
 
-    def _names(self, span: Span, rows: range) -> dict[str, dict[str, Any]]:
+    def _names(self, span: Span, layer: int, rows: range) -> dict[str, dict[str, Any]]:
         """The identities of what is known of a range, by kind."""
         where = {"pool": self.pool.digest, "rows": [rows.start, rows.stop]}
-        names = {kind: {**self._identity(kind, span), **where} for kind in ("hidden", "losses")}
+        kinds = ("hidden", "losses")
+        names = {kind: {**self._identity(kind, span, layer), **where} for kind in kinds}
         return {**names, "tokens": {**where, "model": self._model_identity, "version": VERSION}}
 
-    def _check_room(self, kind: str, span: Span) -> None:
+    def _check_room(self, kind: str, span: Span, layer: int) -> None:
         from harness.encoder import POOLINGS
 
         missing = sum(
             len(rows)
             for rows in self.pool.ranges(self.settings.rows_per_range)
-            if not self.store.folder(kind, self._names(span, rows)[kind]).is_dir()
+            if not self.store.folder(kind, self._names(span, layer, rows)[kind]).is_dir()
         )
         if kind != "tokens" and missing:
             width = self.model.config.load_config().get_text_config().hidden_size
             check_room(self.store, kind, missing, 2 * width * len(POOLINGS) + 16)
 
-    def _ensure(self, kind: str, span: Span, rows: range, wait: bool, on_rows: Any) -> Any:
-        names = self._names(span, rows)
+    def _ensure(
+        self, kind: str, span: Span, layer: int, rows: range, wait: bool, on_rows: Any
+    ) -> Any:
+        names = self._names(span, layer, rows)
         if kind == "tokens":
             return self.store.ensure(
                 kind, names[kind], lambda part: self._count(part, rows), wait=wait
             )
 
         def build(part: Any) -> dict[str, Any]:
-            both = kind == "losses" or self.settings.with_losses
+            both = kind == "losses" or (self.settings.with_losses and layer == LAST)
             encoding = self._encode(
-                [row.messages for row in self.pool.rows(rows)], span, both, on_rows
+                [row.messages for row in self.pool.rows(rows)], span, layer, both, on_rows
             )
             other = "hidden" if kind == "losses" else "losses"
             if both:  # the same pass yields the other kind: keep it too, unless a job is at it
@@ -192,20 +218,26 @@ class Features:
 
     # -- the queries ---------------------------------------------------------------------------
 
-    def query_poolings(self, queries: Sequence[Query], span: Span) -> Artifact:
+    def query_poolings(self, queries: Sequence[Query], span: Span, layer: int = LAST) -> Artifact:
         """All poolings of the queries, in their order, encoded like pool rows."""
+        self.check_layer(layer)
         rows = [query.messages for query in queries]
-        identity = {**self._identity("hidden", span), "queries": digest(rows)}
+        identity = {**self._identity("hidden", span, layer), "queries": digest(rows)}
 
         def build(part: Any) -> dict[str, Any]:
-            return _save(part, self._encode(rows, span, False), "hidden")
+            return _save(part, self._encode(rows, span, layer, False), "hidden")
 
         return self.store.require("queries", identity, build)
 
     # -- shared --------------------------------------------------------------------------------
 
     def _encode(
-        self, rows: Sequence[Sequence[Message]], span: Span, losses: bool, on_batch: Any = None
+        self,
+        rows: Sequence[Sequence[Message]],
+        span: Span,
+        layer: int,
+        losses: bool,
+        on_batch: Any = None,
     ) -> Encoding:
         from harness.encoder import encode
 
@@ -217,6 +249,7 @@ class Features:
             losses=losses,
             max_tokens=self.settings.max_tokens,
             pad_id=chat.tokenizer.pad_token_id,
+            layer=layer,
             **({"on_batch": on_batch} if on_batch else {}),
         )
 

@@ -6,17 +6,22 @@ L2-normalised; rows are picked by round-robin over queries, or over tasks with t
 score when there are several tasks.
 
 Axes of the paper's Table 9: ``pooling`` (uniform mean, last token) and ``span`` (prompt or label
-alone). Deviations from the published code: pooling is fp32 for every choice and never sees padding
-(there, mean and last-token pooling were bf16 and tied heavily); a query is written as one
-conversation and tokenised whole, as pool rows are; its prompt span leaves the answer prefix out.
+alone). A third, ``layer``: -1 reads the last hidden state after the final norm, as the paper does;
+k reads what layer k gave (0: the embeddings; transformers' ``hidden_states[k]``), and the pass runs
+and costs no more layers than that.
+
+Deviations from the published code: pooling is fp32 for every choice and never sees padding (there,
+mean and last-token pooling were bf16 and tied heavily); a query is written as one conversation and
+tokenised whole, as pool rows are; its prompt span leaves the answer prefix out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from harness.chat import Span
 from harness.context import Context
@@ -28,13 +33,19 @@ class RDSPlus(PairMethod):
 
     pooling: Literal["weighted_mean", "mean", "eos"] = "weighted_mean"
     span: Span = "full"
+    layer: int = Field(default=-1, ge=-1)
 
     needs_model: ClassVar[bool] = True
 
+    def identity(self) -> dict[str, Any]:
+        """``layer`` counts where it is a choice: what was ordered before it was one stays valid."""
+        found = super().identity()
+        return {k: v for k, v in found.items() if k != "layer" or v != -1}
+
     def pool_features(self, context: Context) -> Iterator[np.ndarray]:
         """Blocks of float16 [rows, width]."""
-        return context.pool_poolings(self.pooling, self.span)
+        return context.pool_poolings(self.pooling, self.span, self.layer)
 
     def query_features(self, context: Context) -> np.ndarray:
         """float16 [queries, width]."""
-        return context.query_poolings(self.pooling, self.span)
+        return context.query_poolings(self.pooling, self.span, self.layer)
