@@ -83,6 +83,8 @@ class Chat:
 
     def render(self, messages: Sequence[Message], *, generation_prompt: bool = False) -> str:
         """The text of a conversation; ``generation_prompt`` opens an assistant turn at its end."""
+        if self.tokenizer.chat_template == TULU_TEMPLATE:
+            return self._tulu(messages, generation_prompt)
         try:
             text = self.tokenizer.apply_chat_template(
                 list(messages), tokenize=False, add_generation_prompt=generation_prompt
@@ -90,6 +92,15 @@ class Chat:
         except Exception as error:  # Jinja's and the template's own errors
             raise TemplateError(f"the chat template refused a conversation: {error}") from error
         return str(text)
+
+    def _tulu(self, messages: Sequence[Message], generation_prompt: bool) -> str:
+        """What ``TULU_TEMPLATE`` gives, without Jinja: a tenth of the time over a large pool."""
+        turns = [
+            f"<|{message['role']}|>\n{message['content'].strip()}"
+            f"{self.eos if message['role'] == 'assistant' else ''}"
+            for message in messages
+        ]
+        return "\n".join([*turns, "<|assistant|>\n"] if generation_prompt else turns)
 
     def text(self, messages: Sequence[Message], span: Span = "full") -> str:
         """The text of a row, or of its prompt or label alone (paper B.1).
@@ -140,7 +151,7 @@ class Chat:
         ``labels=False`` leaves ``is_label`` empty and costs less.
         """
         texts = [self.text(row, span) for row in rows]
-        batch = self._tokenise(texts, offsets=labels)
+        batch = self.tokenise(texts, offsets=labels)
         encoded = []
         for index, row in enumerate(rows):
             ids = batch["input_ids"][index]
@@ -151,11 +162,12 @@ class Chat:
             encoded.append(Encoded(ids[:max_length], is_label, len(ids) > max_length))
         return encoded
 
-    def _tokenise(self, texts: list[str], *, offsets: bool) -> dict[str, Any]:
+    def tokenise(self, texts: Sequence[str], *, offsets: bool = False) -> dict[str, Any]:
+        """``input_ids`` of rendered texts, uncut; with ``offsets`` also ``offset_mapping``."""
         bos = self.tokenizer.bos_token
         own_bos = bool(bos) and bool(texts) and texts[0].startswith(str(bos))
         batch = self.tokenizer(
-            texts,
+            list(texts),
             add_special_tokens=not own_bos,
             return_attention_mask=False,
             return_token_type_ids=False,

@@ -7,6 +7,7 @@ a sweep: the results lie in fixed row ranges (``ranges``).
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from harness.chat import Chat, Message, Span
 from harness.component import Component
 from harness.encoder import LAST
 from harness.files import digest
+from harness.lengths import TokenCounter
 from harness.memory import peak_memory_mb
 from harness.model import ModelConfig
 from harness.pool import Pool
@@ -192,7 +194,7 @@ class Features:
         names = self._names(span, layer, rows)
         if kind == "tokens":
             return self.store.ensure(
-                kind, names[kind], lambda part: self._count(part, rows), wait=wait
+                kind, names[kind], lambda part: self._count(part, rows, on_rows), wait=wait
             )
 
         def build(part: Any) -> dict[str, Any]:
@@ -209,12 +211,19 @@ class Features:
 
         return self.store.ensure(kind, names[kind], build, wait=wait)
 
-    def _count(self, part: Any, rows: range) -> dict[str, Any]:
-        texts = [row.messages for row in self.pool.rows(rows)]
-        encoded = self.model.chat.encode(texts, max_length=sys.maxsize)
-        lengths = np.array([len(row.ids) for row in encoded], dtype=np.int32)
+    def _count(self, part: Any, rows: range, on_rows: Any) -> dict[str, Any]:
+        start = time.perf_counter()
+        texts = [self.model.chat.text(row.messages) for row in self.pool.rows(rows)]
+        lengths = self._count_tokens(texts)
+        tokens = int(lengths.sum())
         save(part, {"lengths": lengths})
-        return {"seconds": 0.0, "peak_memory_mb": peak_memory_mb(), "tokens": int(lengths.sum())}
+        on_rows(len(rows), tokens)
+        seconds = time.perf_counter() - start
+        return {"seconds": seconds, "peak_memory_mb": peak_memory_mb(), "tokens": tokens}
+
+    @cached_property
+    def _count_tokens(self) -> TokenCounter:
+        return TokenCounter(self.model.chat)
 
     # -- the queries ---------------------------------------------------------------------------
 
