@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -126,6 +127,16 @@ class Context:
             bytes_per_row: what a row takes on the disk.
         """
         return self.features.compute(kind, identity, compute, bytes_per_row=bytes_per_row)
+
+    def first(self, rows: int) -> Context:
+        """The same world with only the first rows of the pool, on the same bill."""
+        pool, features = copy(self.pool), self.features
+        pool.size = min(rows, pool.size)
+        pool.source_of = pool.source_of[: pool.size]
+        fewer = Features(
+            features.store, pool, features.model, features.settings, progress=features.progress
+        )
+        return replace(self, pool=pool, features=fewer)
 
     def warm_up(
         self,

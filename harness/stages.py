@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import time
@@ -30,6 +31,8 @@ from harness.query import Query
 from harness.record import Score, Selection, StageCost, Training
 from harness.seeds import derive
 from harness.settings import Settings
+
+log = logging.getLogger(__name__)
 
 DEPTH = 65_536  # orderings are at least this long, so that most budgets share one
 
@@ -139,15 +142,23 @@ def order(settings: Settings, store: Store, pool: Pool, budget: int) -> OrderSta
         found = method.order(context)
         seconds = time.perf_counter() - start
         positions = _valid(found.positions, pool.size, method.name)
+        if not len(positions):
+            raise ValueError(f"method {method.name} ranked no row of the pool")
         np.save(part / "positions.npy", positions)
         np.save(part / "scores.npy", np.asarray(found.scores, dtype=np.float64))
         costs = context.costs
         return {"costs": [cost.model_dump() for cost in costs], "seconds": seconds}
 
     artifact = store.require("ordering", identity, build)
+    positions = np.load(artifact.path / "positions.npy")
+    if len(positions) < budget:
+        log.warning(
+            "method %s ranks %s of %s rows: they are all that a budget of %s trains on",
+            method.name, f"{len(positions):,}", f"{pool.size:,}", f"{budget:,}",
+        )  # fmt: skip
     return OrderStage(
         artifact.path,
-        np.load(artifact.path / "positions.npy"),
+        positions,
         np.load(artifact.path / "scores.npy"),
         _costs(artifact),
     )

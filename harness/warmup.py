@@ -64,19 +64,22 @@ class WarmUp:
     epochs: list[Epoch]
     cost: StageCost
 
-    def load(self, epoch: int = -1) -> Any:
+    def load(self, epoch: int = -1, *, merged: bool = False) -> Any:
         """The model after an epoch (the last: -1), on its device in evaluation mode.
 
-        With LoRA the adapter is attached, not merged, and frozen.
+        Args:
+            merged: with LoRA, put the adapter into the weights, so that a pass costs what the plain
+                model's costs; else it is attached, and frozen.
 
         Raises:
             IndexError: that epoch was not kept.
         """
         from harness.training import load_trained
 
-        if not self.epochs and epoch == -1:
-            return load_trained(self.base, self.recipe, self.path)
-        return load_trained(self.base, self.recipe, self._epoch(epoch).path)
+        whole = not self.epochs and epoch == -1
+        folder = self.path if whole else self._epoch(epoch).path
+        model = load_trained(self.base, self.recipe, folder)
+        return model.merge_and_unload() if merged and self.recipe.lora else model
 
     def moments(self, epoch: int = -1) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         """Adam's first and second moments at the end of an epoch, without bias correction.

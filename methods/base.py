@@ -61,11 +61,16 @@ class Method(Component):
 
     @property
     def label(self) -> str:
-        """``name``, and every choice that differs from the class's defaults."""
+        """``name``, and every choice that differs from the class's defaults.
+
+        A part of many settings, such as a recipe, is left to the record.
+        """
         changed = [
             f"{key}={value}"
             for key, value in self.model_dump().items()
-            if key != "name" and value != type(self).model_fields[key].default
+            if key != "name"
+            and value != type(self).model_fields[key].default
+            and not isinstance(getattr(self, key), Component)
         ]
         return f"{self.name}[{','.join(changed)}]" if changed else self.name
 
