@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from harness import stages
 from harness.answer_loss import answer_losses, assistant_header
 from harness.artifacts import Store
 from harness.chat import TemplateError
@@ -251,3 +253,23 @@ def test_identity_and_label_leave_out_what_changes_nothing() -> None:
     slower = method(recipe=one.recipe.model_copy(update={"learning_rate": 1e-5}))
     assert one.identity() != slower.identity()
     assert one.label == "ifd[clusters=3,per_cluster=4]"
+
+
+def test_a_budget_beyond_what_is_ranked_is_told_and_the_record_has_the_true_number(
+    pool: Pool, store: Store, micro_model: ModelConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings: Any = SimpleNamespace(
+        method=method(),
+        selector=micro_model,
+        features=FeatureSettings(max_length=96),
+        seed=0,
+        progress=False,
+    )
+    found = stages.order(settings, store, pool, pool.size)
+    left = len(found.positions)
+    assert 0 < left <= pool.size - 2
+    assert f"ifd ranks {left} of 43 rows: they are all that a budget of 43 trains on" in caplog.text
+    assert found.selection(pool, pool.size).rows == left
+    caplog.clear()
+    stages.order(settings, store, pool, left)
+    assert not caplog.text
