@@ -8,6 +8,10 @@ deeper than they must, so that memory and time do not grow with rows × queries.
 
 from __future__ import annotations
 
+import os
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+
 import numpy as np
 
 from harness.ranking import Lists, best_entries, best_of, rows_of, scores_of
@@ -84,6 +88,7 @@ class _Places:
 def _place_whole(lists: Lists, places: _Places, n: int) -> None:
     """Offer every list, as deep as it can matter. Memory: ``WHOLE_BYTES`` or one list."""
     at_once = max(1, WHOLE_BYTES // (4 * lists.rows))
+    threads = min(8, int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
     limit = places.none
     for low in range(0, lists.count, at_once):
         held = np.empty((min(at_once, lists.count - low), lists.rows), dtype=np.float32)
@@ -91,13 +96,19 @@ def _place_whole(lists: Lists, places: _Places, n: int) -> None:
         for scores in lists.blocks():
             held[:, start : start + scores.shape[1]] = scores[low : low + len(held)]
             start += scores.shape[1]
-        for one, scores in enumerate(held, low):
-            # A rank from (limit - one) / V on gives a key that is not below the limit.
-            depth = min(lists.rows, max(0, -(-(limit - one) // lists.count)))
-            if depth:
-                places.offer(best_of(scores, depth), one, lists.count)
-            if one % 8 == 0:  # an older limit is only a higher one
-                limit = places.limit(n)
+        with ThreadPoolExecutor(threads) as pool:  # numpy sorts without holding the interpreter
+            ahead: deque[tuple[int, Future[np.ndarray]]] = deque()
+            for one, scores in enumerate(held, low):
+                # A rank from (limit - one) / V on gives a key that is not below the limit.
+                depth = min(lists.rows, max(1, -(-(limit - one) // lists.count)))
+                ahead.append((one, pool.submit(best_of, scores, depth)))
+                if len(ahead) > threads:
+                    done, ranked = ahead.popleft()
+                    places.offer(ranked.result(), done, lists.count)
+                    if done % 8 == 0:  # an older limit is only a higher one
+                        limit = places.limit(n)
+            for done, ranked in ahead:
+                places.offer(ranked.result(), done, lists.count)
 
 
 def round_robin_strict(lists: Lists, n: int) -> Picks:
