@@ -13,7 +13,7 @@ Importing this package imports no torch.
 """
 
 from harness.flops.counting import UncountedOperation
-from harness.flops.model import ModelFlops, model_flops
+from harness.flops.model import ModelFlops, encoder_flops, model_flops
 from harness.flops.paper import PAPER_TOKENS_PER_ROW, paper_forward, paper_train
 from harness.flops.polynomial import Lengths, Polynomial, fit
 
@@ -23,6 +23,7 @@ __all__ = [
     "ModelFlops",
     "Polynomial",
     "UncountedOperation",
+    "encoder_flops",
     "fit",
     "model_flops",
     "paper_forward",

@@ -80,6 +80,41 @@ def build_on_meta(config: PretrainedConfig, attention: str | None = None) -> Any
     return model.eval()
 
 
+def count_encoder(
+    config: PretrainedConfig, *, trust_remote_code: bool = False
+) -> tuple[Polynomial, int]:
+    """FLOPs of one pass of a text encoder (BERT, T5's encoder, ...) and its number of parameters.
+
+    Raises:
+        UncountedOperation: see there.
+        ValueError: the count is not quadratic in length.
+    """
+    import torch
+    from transformers import AutoModel, AutoModelForTextEncoding
+
+    known = type(config) in AutoModelForTextEncoding._model_mapping
+    auto: Any = AutoModelForTextEncoding if known else AutoModel
+    more = {} if known else {"trust_remote_code": trust_remote_code}
+    with torch.device("meta"):
+        model = auto.from_config(copy.deepcopy(config), **more).eval()
+
+    class States(torch.nn.Module):
+        """fvcore traces modules that return one tensor."""
+
+        def __init__(self, model: Any) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            return self.model(input_ids=ids)[0]
+
+    def at(length: int) -> int:
+        ids = torch.zeros((1, length), dtype=torch.long, device="meta")
+        return 2 * count_macs(States(model), (ids,))[""]
+
+    return fit(at), sum(parameter.numel() for parameter in model.parameters())
+
+
 def count_macs(module: torch.nn.Module, inputs: tuple[Any, ...]) -> dict[str, int]:
     """Multiply-adds of ``module(*inputs)``, for the whole (key ``""``) and each sub-module.
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.files import canonical_json
-from harness.flops.counting import count_forward
+from harness.flops.counting import count_encoder, count_forward
 from harness.flops.polynomial import Lengths, Polynomial, whole
 from harness.flops.training import count_training
 
@@ -104,3 +104,22 @@ def model_flops(config: PretrainedConfig) -> ModelFlops:
     if key not in _COUNTED:
         _COUNTED[key] = ModelFlops(*count_forward(config), config=copy.deepcopy(config))
     return _COUNTED[key]
+
+
+def encoder_flops(
+    config: PretrainedConfig,
+    *,
+    dense: Sequence[tuple[int, int]] = (),
+    trust_remote_code: bool = False,
+) -> ModelFlops:
+    """Count a text encoder and the dense layers behind its pooling; it has no head.
+
+    Args:
+        dense: inputs and outputs of each dense layer, applied once a text.
+    """
+    body, parameters = count_encoder(config, trust_remote_code=trust_remote_code)
+    weights = sum(inputs * outputs for inputs, outputs in dense)
+    nothing = Polynomial(0, 0, 0)
+    return ModelFlops(
+        body + Polynomial(0, 0, 2 * weights), nothing, parameters + weights, copy.deepcopy(config)
+    )

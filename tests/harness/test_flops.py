@@ -13,6 +13,7 @@ import pytest
 from harness.flops import (
     Polynomial,
     UncountedOperation,
+    encoder_flops,
     fit,
     model_flops,
     paper_forward,
@@ -160,6 +161,35 @@ def test_other_architectures_against_the_other_counter(name):
     with torch.no_grad():
         expected = counted(lambda: model(input_ids=ids, use_cache=False))
     assert model_flops(config).forward(77) == expected
+
+
+def test_bert_closed_form():
+    from transformers import BertConfig
+
+    layers, d, inner = 3, 32, 80
+    config = BertConfig(
+        vocab_size=90, hidden_size=d, num_hidden_layers=layers, num_attention_heads=4,
+        intermediate_size=inner,
+    )  # fmt: skip
+    flops = encoder_flops(config, dense=[(d, 7)])
+    linear = layers * (4 * d * d + 2 * d * inner)
+    once = d * d + d * 7  # the pooler on the first token, and the dense layer behind the pooling
+    assert flops.body == Polynomial(2 * layers * 2 * d, 2 * linear, 2 * once)
+    assert flops.forward([5, 40]) == flops.forward(5) + flops.forward(40)
+
+
+def test_t5_encoder_closed_form():
+    from transformers import T5Config, T5EncoderModel
+
+    layers, d, heads, size, inner = 2, 24, 3, 16, 50
+    config = T5Config(
+        vocab_size=90, d_model=d, num_layers=layers, num_heads=heads, d_kv=size, d_ff=inner
+    )
+    flops = encoder_flops(config, dense=[(d, d)])
+    linear = layers * (4 * d * heads * size + 2 * d * inner)
+    assert flops.body == Polynomial(2 * layers * 2 * heads * size, 2 * linear, 2 * d * d)
+    weights = sum(p.numel() for p in T5EncoderModel(config).parameters())
+    assert flops.parameters == weights + d * d
 
 
 def test_training_all_weights_is_three_forward_passes():
