@@ -60,7 +60,7 @@ def check(arguments: list[str]) -> Request:
         mode = OmegaConf.select(base, "hydra.mode")
         multirun = multirun or mode == RunMode.MULTIRUN
         params = OmegaConf.select(base, "hydra.sweeper.params") if multirun else None
-        given = {o.key_or_group for o in parsed}
+        given = {_key(o) for o in parsed}
         swept = [f"{key}={value}" for key, value in _text(params) if key not in given]
         if swept:
             parsed = [*OverridesParser.create().parse_overrides(swept), *parsed]
@@ -171,7 +171,7 @@ def _check_groups(parsed: list[Override]) -> None:
         for value in _values(override):
             if value not in (*options, "null", "None", ""):
                 problems.append(
-                    f"{override.key_or_group}={value}: no such {group}.{_nearest(value, options)} "
+                    f"{_key(override)}={value}: no such {group}.{_nearest(value, options)} "
                     f"There are: {', '.join(options)}"
                 )
     if problems:
@@ -199,6 +199,8 @@ def _values(override: Override) -> list[str]:
             return [str(value) for value in override.sweep_string_iterator()]
         except Exception:  # a glob: Hydra resolves it against the group's own options
             return []
+    if override.is_delete() and override.value() is None:  # ~suite.benchmarks.codex
+        return []
     return [str(override.get_value_string())]
 
 
@@ -211,15 +213,15 @@ def _first(parsed: list[Override]) -> Iterator[Override]:
     for override in parsed:
         values = _values(override)
         if override.is_sweep_override() and values:
-            word = f"{_prefix(override)}{override.key_or_group}={values[0]}"
+            word = f"{override.get_key_element()}={values[0]}"
             yield OverridesParser.create().parse_override(word)
         elif not override.is_sweep_override():
             yield override
 
 
-def _prefix(override: Override) -> str:
-    line = str(override.input_line)
-    return line[: len(line) - len(line.lstrip("+~"))]
+def _key(override: Override) -> str:
+    """What is set: ``model@selector_model`` is another key than ``model``."""
+    return override.get_key_element().lstrip("+~")
 
 
 @dataclass
@@ -268,12 +270,12 @@ def _each_choice(parsed: list[Override]) -> Iterator[_Choice]:
     ]
     for override, value in others[:MOST_CHOICES]:
         words = [
-            f"{_prefix(override)}{override.key_or_group}={value}"
-            if o.key_or_group == override.key_or_group
+            f"{override.get_key_element()}={value}"
+            if _key(o) == _key(override)
             else str(o.input_line)
             for o in first
         ]
-        yield _Choice(words, keys, f" with {override.key_or_group}={value}")
+        yield _Choice(words, keys, f" with {_key(override)}={value}")
 
 
 def _check_keys(choice: _Choice) -> None:

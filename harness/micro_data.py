@@ -1,4 +1,4 @@
-"""Replaces the word ``micro`` in settings by where the embedded world lies."""
+"""Where the embedded world lies that the words ``micro`` and ``micro_proxy`` stand for."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ def data_folder(store: Store) -> Path:
     return store.require("micro", {"generator": files_digest(code)}, build).path
 
 
-def model_folder() -> Path:
-    """The shipped base model."""
+# The shipped models by the word that stands for their path: the base model, and a smaller one.
+MODELS = {"micro": "model", "micro_proxy": "proxy_model"}
+
+
+def model_folder(word: str = "micro") -> Path:
+    """A shipped model, the base model unless told."""
     import harness.micro
 
-    return Path(harness.micro.__file__).parent / "model"
+    return Path(harness.micro.__file__).parent / MODELS[word]

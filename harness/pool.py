@@ -48,6 +48,8 @@ class PoolConfig(Component):
         split, revision, subset: for ``hub`` only.
         size: use the first ``size`` rows of the seeded order; None uses all.
         seed: of that order. It is apart from the run's seed, so that features are shared.
+        order: ``shuffled``; or ``balanced``, in which the sources take turns, so that every prefix
+            is a balanced sample (a source that is used up leaves its turn to the others).
     """
 
     name: str
@@ -58,6 +60,12 @@ class PoolConfig(Component):
     revision: str | None = None
     size: int | None = Field(default=None, gt=0)
     seed: int = 0
+    order: Literal["shuffled", "balanced"] = "shuffled"
+
+    @property
+    def label(self) -> str:
+        """``name``, and the order where it is not the usual one."""
+        return self.name if self.order == "shuffled" else f"{self.name}[order={self.order}]"
 
     def files(self) -> list[Path]:
         """The source files, sorted by name; empty for a dataset id that is no local path."""
@@ -95,7 +103,8 @@ class PoolConfig(Component):
             if files
             else f"{self.path}@{self.revision}/{self.subset}/{self.split}"
         )
-        return {"version": 1, "content": content, "seed": self.seed, "split": self.split}
+        identity = {"version": 1, "content": content, "seed": self.seed, "split": self.split}
+        return identity if self.order == "shuffled" else {**identity, "order": self.order}
 
 
 @dataclass(frozen=True)
@@ -230,6 +239,8 @@ def _write(config: PoolConfig, part: Path, progress: bool) -> dict[str, Any]:
             "messages: a list of {role, content} with at least one assistant turn"
         )
     order = np.argsort(np.array(keys, dtype=np.uint64), kind="stable")
+    if config.order == "balanced":
+        order = order[_in_turns(np.array(codes, dtype=np.int64)[order])]
     _rewrite(unordered, part / "rows.arrow", schema, order)
     unordered.unlink()
     names = sorted(datasets)
@@ -238,6 +249,16 @@ def _write(config: PoolConfig, part: Path, progress: bool) -> dict[str, Any]:
         rename[datasets[name]] = position
     np.save(part / "source_of.npy", rename[np.array(codes, dtype=np.int64)[order]])
     return {"rows": len(keys), "rejected": rejected, "sources": names}
+
+
+def _in_turns(codes: np.ndarray) -> np.ndarray:
+    """Positions in which the sources take turns, each giving its rows in the order they stand."""
+    by_source = np.argsort(codes, kind="stable")
+    starts = np.searchsorted(codes[by_source], np.unique(codes))
+    counts = np.diff([*starts, len(codes)])
+    turn = np.empty(len(codes), dtype=np.int64)
+    turn[by_source] = np.arange(len(codes)) - np.repeat(starts, counts)
+    return np.argsort(turn, kind="stable")
 
 
 def _rewrite(source: Path, target: Path, schema: pa.Schema, order: np.ndarray) -> None:

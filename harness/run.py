@@ -16,7 +16,7 @@ from harness import stages
 from harness.artifacts import Store
 from harness.files import digest
 from harness.memory import peak_memory_mb
-from harness.micro_data import data_folder, model_folder
+from harness.micro_data import MODELS, data_folder, model_folder
 from harness.pool import Pool, prepare
 from harness.record import Record, read_record, write_record
 from harness.settings import MICRO, Settings
@@ -142,7 +142,7 @@ def _plan(settings: Settings, pool: Pool) -> _Plan:
         status="failed",
         error="interrupted",
         method=method.label,
-        pool=settings.pool.name if trains else "none",
+        pool=settings.pool.label if trains else "none",
         pool_size=size,
         budget=budget,
         target=target,
@@ -174,7 +174,7 @@ def _unplanned(settings: Settings) -> Record:
         run_id=_unplanned_id(settings),
         status="failed",
         method=settings.method.label,
-        pool=settings.pool.name,
+        pool=settings.pool.label,
         pool_size=settings.pool.size or 0,
         budget=int(settings.budget) if settings.budget >= 1 else 0,
         target=settings.target.name,
@@ -196,12 +196,12 @@ def _unplanned_id(settings: Settings) -> str:
 
 
 def _locate_micro(settings: Settings, store: Store) -> Settings:
-    """The same settings with the word ``micro`` replaced by where the embedded world lies."""
+    """The same settings with the embedded world's words replaced by where it lies."""
     update: dict[str, Any] = {}
     for key in ("model", "selector_model"):
         model = getattr(settings, key)
-        if model is not None and model.path == MICRO:
-            update[key] = model.model_copy(update={"path": str(model_folder())})
+        if model is not None and model.path in MODELS:
+            update[key] = model.model_copy(update={"path": str(model_folder(model.path))})
     if settings.pool.path == MICRO or settings.suite.data == MICRO:
         data: Path = data_folder(store)
         if settings.pool.path == MICRO:

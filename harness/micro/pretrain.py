@@ -38,20 +38,23 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Pre-train the micro scale's base model.")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model")
     parser.add_argument("--tokens", type=int, default=9_000_000, help="training tokens")
+    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--width", type=int, default=128, help="a multiple of 32: of a head")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args(arguments)
-    pretrain(options.out, options.tokens, options.seed, options.threads)
+    size = (options.layers, options.width)
+    pretrain(options.out, options.tokens, options.seed, options.threads, size)
 
 
-def pretrain(out: Path, tokens: int, seed: int, threads: int) -> None:
+def pretrain(out: Path, tokens: int, seed: int, threads: int, size: tuple[int, int]) -> None:
     """Train on `tokens` tokens of fresh text and write everything to `out`."""
     start = time.perf_counter()
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     tokenizer = train_tokenizer(seed)
     blocks = token_blocks(tokenizer, seed, tokens // BLOCK)
-    model = LlamaForCausalLM(_architecture(tokenizer))
+    model = LlamaForCausalLM(_architecture(tokenizer, *size))
     curve = _train(model, blocks)
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
@@ -66,6 +69,7 @@ def pretrain(out: Path, tokens: int, seed: int, threads: int) -> None:
         "tokens": int(blocks.size),
         "seconds": round(time.perf_counter() - start),
         "threads": threads,
+        "precision": "bfloat16 mixed" if _fast_bfloat16() else "float32",
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -94,13 +98,13 @@ def token_blocks(tokenizer: PreTrainedTokenizerFast, seed: int, count: int) -> n
     return blocks
 
 
-def _architecture(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
+def _architecture(tokenizer: PreTrainedTokenizerFast, layers: int, width: int) -> LlamaConfig:
     return LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=352,
-        num_hidden_layers=6,
-        num_attention_heads=4,
+        hidden_size=width,
+        intermediate_size=width * 11 // 4,
+        num_hidden_layers=layers,
+        num_attention_heads=width // 32,
         max_position_embeddings=MAX_LENGTH,
         tie_word_embeddings=True,
         initializer_range=0.06,
@@ -121,7 +125,7 @@ def _train(model: LlamaForCausalLM, blocks: np.ndarray) -> list[list[float]]:
             for group in optimizer.param_groups:
                 group["lr"] = _rate(step, steps)
         batch = torch.from_numpy(blocks[step * BATCH : (step + 1) * BATCH])
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=_fast_bfloat16()):
             loss = model(input_ids=batch, labels=batch, use_cache=False).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -134,6 +138,11 @@ def _train(model: LlamaForCausalLM, blocks: np.ndarray) -> list[list[float]]:
             progress.set_postfix(loss=curve[-1][1])
             recent = []
     return curve
+
+
+def _fast_bfloat16() -> bool:
+    """Whether this CPU multiplies in bfloat16; others take a hundred times as long for it."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def _optimizers(model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:

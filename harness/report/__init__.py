@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 __all__ = ["build_report", "print_summary"]
 
 
-def build_report(folders: Sequence[Path], out: Path) -> dict[str, Path]:
-    """Write ``runs.csv, leaderboard.csv, plots/*`` and ``report.html`` into ``out``.
+def build_report(
+    folders: Sequence[Path], out: Path, compare_with: Iterable[str] = ()
+) -> dict[str, Path]:
+    """Write ``runs.csv, leaderboard.csv, plots/*, compared/*`` and ``report.html`` into ``out``.
 
     Args:
         folders: searched for records, at any depth.
         out: made if need be.
+        compare_with: published tables to lay beside, besides those that the records name.
 
     Returns:
         What was written by name: ``runs``, ``leaderboard``, ``report``, ``pareto_png``, ...
@@ -22,6 +25,7 @@ def build_report(folders: Sequence[Path], out: Path) -> dict[str, Path]:
         FileNotFoundError: one of the folders does not exist.
     """
     from harness.board import read_board
+    from harness.report.compared import compare, write_compared
     from harness.report.figures import write_figures
     from harness.report.page import write_page
 
@@ -30,7 +34,9 @@ def build_report(folders: Sequence[Path], out: Path) -> dict[str, Path]:
     pictures = write_figures(board, out / "plots")
     for picture in pictures:
         paths |= picture.paths
-    return paths | {"report": write_page(board, pictures, out / "report.html")}
+    tables = compare(board, compare_with)
+    paths |= write_compared(tables, out / "compared")
+    return paths | {"report": write_page(board, pictures, out / "report.html", tables)}
 
 
 def print_summary(folder: Path, written: dict[str, Path]) -> bool:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from harness import paper
 from harness.report import build_report
 
 
@@ -26,16 +27,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="where to write (default: the first DIR)"
     )
+    parser.add_argument(
+        "--compare",
+        nargs="+",
+        default=[],
+        metavar="TABLE",
+        help=f"published tables to lay beside the runs: {', '.join(paper.names())}",
+    )
     chosen = parser.parse_args(arguments)
     try:
-        paths = build_report(chosen.folders, chosen.out or chosen.folders[0])
-    except (FileNotFoundError, NotADirectoryError) as error:
+        for name in chosen.compare:
+            paper.check_name(name)
+        paths = build_report(chosen.folders, chosen.out or chosen.folders[0], chosen.compare)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     from harness.board import read_board
     from harness.report.table import print_board
 
-    print_board(read_board(chosen.folders), paths)
+    print_board(read_board(chosen.folders), paths, compare_with=chosen.compare)
     return 0
 
 

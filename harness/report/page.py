@@ -18,14 +18,18 @@ import pandas as pd
 
 from harness.board import BENCHMARKS, SINGLE_TASK, Board, spending
 from harness.files import write_atomic
+from harness.report.compared import Compared, pair
 from harness.report.figures import Picture
+from harness.report.style import embedded
 from harness.report.table import contests, flops
 
 _HERE = Path(__file__).parent
-MICRO = "micro"  # the name of the embedded model and pool
+MICRO = "micro"  # the name of the embedded model
 
 
-def write_page(board: Board, pictures: Sequence[Picture], path: Path) -> Path:
+def write_page(
+    board: Board, pictures: Sequence[Picture], path: Path, compared: Sequence[Compared] = ()
+) -> Path:
     """Write the page and return its path."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -41,6 +45,8 @@ def write_page(board: Board, pictures: Sequence[Picture], path: Path) -> Path:
     text = environment.get_template("page.html").render(
         contests=[(title, rows.to_dict("records")) for title, rows in contests(board.leaderboard)],
         benchmarks=scored or list(BENCHMARKS),
+        compared=compared,
+        pair=pair,
         figures=[
             (picture, Markup(inline_svg(picture.paths[f"{picture.name}_svg"], picture.name)))
             for picture in pictures
@@ -49,8 +55,9 @@ def write_page(board: Board, pictures: Sequence[Picture], path: Path) -> Path:
         done=int((board.runs["status"] == "done").sum()),
         runs=len(board.runs),
         warnings=board.warnings,
+        several={name: _several(board.leaderboard, name) for name in ("selector_model", "target")},
         single_task=bool((board.leaderboard["target"] == SINGLE_TASK).any()),
-        micro=any(MICRO in (record.model, record.pool) for record in board.records),
+        micro=any(record.model == MICRO or embedded(record.pool) for record in board.records),
         spent=[
             (stage, row)
             for stage, row in spending(board.records).to_dict("index").items()
@@ -98,6 +105,12 @@ def provenance(board: Board) -> list[tuple[str, list[tuple[str, int]]]]:
         for name, value in sorted(record.versions.items()):
             note(f"version of {name}", [value])
     return [(name, sorted(values.items())) for name, values in rows.items() if values]
+
+
+def _several(leaderboard: pd.DataFrame, name: str) -> bool:
+    """Whether rows have to say which ``name`` they have."""
+    shown = leaderboard.loc[leaderboard["part_of"] == "", name]
+    return bool(shown[~shown.isin(["any", "none"])].nunique() > 1)
 
 
 def _score(value: Any, digits: int = 1) -> str:

@@ -46,6 +46,11 @@ SETTINGS: Any = {
 }
 
 
+def embedded(pool: str) -> bool:
+    """Whether a pool is the embedded one, in whatever order."""
+    return pool.partition("[")[0] == "micro"
+
+
 def colours(methods: Iterable[str]) -> dict[str, str]:
     """A colour per method that depends on its name, and on the others only to avoid a clash."""
     chosen: dict[str, str] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,29 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.board import BENCHMARKS, CONTEST, Board, spending
+from harness.report.compared import Compared, compare, pair
 from harness.report.style import short
 
 _HEADS = {"mmlu": "MMLU", "gsm8k": "GSM8k", "bbh": "BBH", "tydiqa": "TyDi", "codex": "Codex",
           "squad": "SQuAD", "alpaca_eval": "Alpaca"}  # fmt: skip
 _WIDTH = 100  # where there is no terminal to ask
+_FOLDERS = ("plots", "compared")
 _FAILURES = 8  # as many are named; all are in runs.csv
 
 
-def print_board(board: Board, written: Mapping[str, Path], console: Console | None = None) -> None:
-    """Print the leaderboard, failures, what was spent and the paths of what was written.
+def print_board(
+    board: Board,
+    written: Mapping[str, Path],
+    console: Console | None = None,
+    compare_with: Iterable[str] = (),
+) -> None:
+    """Print leaderboard, published tables, failures, what was spent and what was written.
 
     Args:
         board: from records.
         written: paths by name, as ``build_report`` gives them; plots are named by their folder.
         console: standard output unless told.
+        compare_with: published tables to lay beside, besides those that the records name.
     """
     if console is None:
         console = Console(highlight=False)
@@ -39,6 +47,8 @@ def print_board(board: Board, written: Mapping[str, Path], console: Console | No
         console.print()
         console.print(_text(title, plain, "bold"))
         console.print(_table(board, rows, plain))
+    for table in compare(board, compare_with):
+        _print_compared(table, plain, console)
     for warning in board.warnings:
         console.print(_text(f"note: {warning}", plain, "yellow"))
     _print_failures(board, plain, console)
@@ -50,10 +60,36 @@ def print_board(board: Board, written: Mapping[str, Path], console: Console | No
             f"; {flops(total['flops'])} FLOPs at full price, {flops(total['flops_spent'])} spent"
         )
     console.print(_text(line, plain))
-    shown = {name: path for name, path in written.items() if path.parent.name != "plots"}
-    folders = {path.parent for path in written.values() if path.parent.name == "plots"}
+    shown = {name: path for name, path in written.items() if path.parent.name not in _FOLDERS}
+    folders = {path.parent for path in written.values() if path.parent.name in _FOLDERS}
     for path in [*shown.values(), *sorted(folders)]:
         console.print(_text(f"  {path}", plain), soft_wrap=True)
+
+
+def _print_compared(compared: Compared, plain: bool, console: Console) -> None:
+    """Columns in which we have something, the paper's figure and ours beside each other."""
+    published = compared.published
+    if not compared.setting:
+        console.print(_text(f"note: {published.source}: {compared.ours}", plain, "yellow"))
+        return
+    filled = compared.cells[compared.cells["ours"].notna()]
+    columns = [name for name in published.columns if name in set(filled["column"])]
+    console.print()
+    console.print(_text(f"{published.title} ({published.source})", plain, "bold"))
+    table = Table(
+        box=box.ASCII2 if plain else box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False
+    )
+    table.add_column("", max_width=36, overflow="fold")
+    for name in columns:
+        table.add_column(_text(f"{short(name, 14)}: paper", plain), justify="right")
+        table.add_column("ours", justify="right", no_wrap=True)
+    for row in published.rows:
+        pairs = [text for name in columns for text in pair(compared, row, name)]
+        label = compared.label("row", row)
+        words = f"{row} ({label})" if label else row
+        table.add_row(*(_text(text, plain) for text in (words, *pairs)))
+    console.print(table)
+    console.print(_text(compared.caption, plain, "dim"))
 
 
 def contests(leaderboard: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -100,9 +136,12 @@ def _table(board: Board, rows: pd.DataFrame, plain: bool) -> Table:
     table.add_column("mean", justify="right", no_wrap=True)
     table.add_column("FLOPs", justify="right", no_wrap=True)
     targets = rows.loc[~rows["target"].isin(["any", "none"]), "target"].nunique()
+    selectors = rows.loc[rows["selector_model"] != "none", "selector_model"].nunique()
     for _, row in rows.iterrows():
         name = short(row["method"], 48)
-        if targets > 1 and row["target"] not in ("any", "none"):
+        if selectors > 1 and row["selector_model"] != "none":
+            name += f" by {row['selector_model']}"
+        if targets > 1 and row["target"] not in ("any", "none", row["scored"]):
             name += f" > {row['target']}"
         if row["floor"]:
             name += " (floor)"

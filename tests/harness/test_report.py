@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from harness import paper
 from harness.board import BENCHMARKS, read_board
 from harness.record import Record, Score, Selection, StageCost, Training, write_record
 from harness.report import build_report, print_summary
@@ -306,6 +307,119 @@ def test_the_command(tmp_path, capsys):
         check=True,
     )
     assert "example:" in done.stdout
+
+
+# -- published tables beside ours ----------------------------------------------------------------
+
+
+def ablation(method, level, *seeds, **changes) -> list[Record]:
+    """Runs whose seven scores are all ``level`` plus the seed: a mean known by hand.
+
+    As if one run were a single_task row, which the board composes (test_board.py).
+    """
+    return [
+        run(
+            method, seed, target="single_task", selector_model="micro",
+            scores={name: Score(score=level + seed, n=9, metric="em") for name in BENCHMARKS},
+            config={"compare": ["table_9"]}, run_id=f"{method}-{level}-{seed}", **changes,
+        )
+        for seed in seeds
+    ]  # fmt: skip
+
+
+def test_the_papers_table_stands_beside_ours(tmp_path):
+    paths = report(
+        tmp_path,
+        [
+            *ablation("rds_plus", 40, 0, 2),
+            *ablation("rds_plus[pooling=eos]", 30, 0),
+            *ablation("random", 90, 0),
+            run("rds_plus", selector_model="other", target="single_task", run_id="proxy"),
+        ],
+    )
+    cells = pd.read_csv(paths["table_9_csv"]).set_index("row")
+    whole = cells.loc["RDS+ (weighted mean, whole sample)"]
+    # Seeds 0 and 2: 40 and 42. The run by another selector model is none of the table's.
+    assert (whole.published, whole.ours, whole.n_seeds) == (46.4, 41, 2)
+    assert whole.ours_sd == pytest.approx(2**0.5, abs=1e-4)
+    assert (cells.loc["EOS token only"].ours, cells.loc["EOS token only"].published) == (30, 45.4)
+    assert cells.loc[["Prompt only", "Label only", "Uniform mean pool"], "ours"].isna().all()
+    assert list(cells.published) == [46.4, 45.4, 45.8, 43.2, 45.1]
+    lines = paths["table_9_md"].read_text().splitlines()
+    whole_line = "| RDS+ (weighted mean, whole sample) (rds_plus) | 46.4 | 41.0 ± 1.4 |"
+    assert whole_line in lines
+    assert "| Label only | 45.1 |  |" in lines  # a cell that nobody ran is empty
+    html = paths["report"].read_text()
+    text = " ".join(Page(html).words.split())
+    assert "What RDS+ reads and how it pools" in text
+    assert '<td class="pair">46.4</td><td><b>41.0 ± 1.4</b></td>' in html
+    assert "no evidence for or against the paper's" in text and "Table 9" in text
+    shown = terminal(tmp_path)
+    assert re.search(r"EOS token only .* 45\.4 +30\.0", shown)
+
+
+def test_every_setting_of_ours_has_a_table_of_its_own(tmp_path):
+    paths = report(
+        tmp_path, [*ablation("rds_plus", 40, 0), *ablation("rds_plus", 50, 0, budget=256)]
+    )
+    cells = pd.read_csv(paths["table_9_csv"])
+    ours = cells[cells.ours.notna()].set_index("our_budget").ours
+    assert ours.to_dict() == {64: 40, 256: 50}
+    assert paths["table_9_md"].read_text().count("## What RDS+") == 2
+
+
+def test_rows_and_columns_of_two_models(tmp_path):
+    records = [
+        run(
+            "rds_plus", model=model, selector_model=selector, run_id=f"{model}-{selector}",
+            pool="micro[order=balanced]", config={"compare": ["table_8", "no_such", 3]},
+            scores={name: Score(score=level, n=9, metric="em") for name in BENCHMARKS},
+        )
+        for level, model, selector in (
+            (1, "micro", "micro"), (2, "micro", "micro_proxy"), (3, "micro_proxy", "micro"),
+        )
+    ]  # fmt: skip
+    paths = report(tmp_path, records)
+    cells = pd.read_csv(paths["table_8_csv"]).set_index(["row", "column"])
+    small, large = "Qwen2.5-1.5B", "Llama2-7B"
+    assert [cells.loc[key, "ours"] for key in ((large, large), (small, large), (large, small))] == [
+        1, 2, 3,
+    ]  # fmt: skip
+    assert cells.loc[(small, large), "published"] == 43.5  # selector in rows, trained in columns
+    assert pd.isna(cells.loc[(small, small), "ours"])
+    text = paths["table_8_md"].read_text()
+    assert "| Qwen2.5-1.5B (micro_proxy) | 56.5 |  | 43.5 | 2.0 |" in text
+    assert "no evidence" in text
+
+
+def test_a_table_without_runs_says_so(tmp_path, capsys):
+    write_record(run(), tmp_path / "records")
+    assert main([str(tmp_path), "--compare", "table_7"]) == 0
+    assert "no run of ours belongs to this table yet" in capsys.readouterr().out
+    assert "| RDS+ | 50.9 |  | 47.9 |  |" in (tmp_path / "compared" / "table_7.md").read_text()
+    assert main([str(tmp_path), "--compare", "table_6"]) == 2
+    assert "no published table 'table_6': there are table_1_200k" in capsys.readouterr().err
+
+
+def test_no_table_is_written_unasked(built):
+    assert not (built[0] / "compared").exists()
+    assert "Beside the paper" not in built[1]["report"].read_text()
+
+
+def test_published_tables_are_whole():
+    """Rows of the paper's tables average to its own averages (within rounding)."""
+    for name in paper.names():
+        table = paper.read_table(name)
+        assert table.title and table.source and table.setting
+        places = [(cell.row, cell.column) for cell in table.cells]
+        assert len(places) == len(set(places)) == len(table.rows) * len(table.columns)
+        if "Avg" in table.columns:
+            for row in table.rows:
+                *scores, mean = [cell.published for cell in table.cells if cell.row == row]
+                assert len(scores) == 7 and sum(scores) / 7 == pytest.approx(mean, abs=0.07), row
+
+
+# ------------------------------------------------------------------------------------------------
 
 
 def test_colours_belong_to_names():
