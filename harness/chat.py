@@ -111,6 +111,8 @@ class Chat:
         """
         if span == "full":
             return self.render(messages).rstrip()
+        if span == "prompt" and all(message["role"] != "assistant" for message in messages):
+            return self.render(messages).rstrip() + self.eos
         first = _first_assistant(messages)
         prompt = self.render(messages[:first]) if first else ""
         if span == "prompt":

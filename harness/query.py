@@ -14,7 +14,7 @@ class Query:
         task: the benchmark (or outside set) that it belongs to.
         prompt: the user's turn.
         prefix: what the assistant's turn opens with ("The answer is:"), or "".
-        label: the answer that follows the prefix, without a leading space.
+        label: the answer that follows the prefix, without a leading space; "" if none is known.
     """
 
     id: str
@@ -33,8 +33,8 @@ class Query:
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        """The query as a conversation, in the form of a pool row."""
-        return [
-            {"role": "user", "content": self.prompt},
-            {"role": "assistant", "content": self.answer},
-        ]
+        """The query as a conversation, in the form of a pool row; without a label, the prompt."""
+        turns = [{"role": "user", "content": self.prompt}]
+        if self.label:
+            turns.append({"role": "assistant", "content": self.answer})
+        return turns

