@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 POOLINGS = ("weighted_mean", "mean", "eos")
 LAST = -1  # as a layer: the last hidden state, after the final norm
 CPU_TOKENS, DEVICE_TOKENS = 1024, 32_768  # in one batch; on a CPU its states should stay in cache
-CPU_HEAD_TOKENS, DEVICE_HEAD_TOKENS = 512, 2048  # for which logits are held at once
+CPU_HEAD_TOKENS, DEVICE_HEAD_TOKENS = 256, 2048  # for which logits are held at once
 POOLED_ROWS = 32  # rows that are pooled by one product
 
 
