@@ -114,6 +114,8 @@ def encoder_flops(
 ) -> ModelFlops:
     """Count a text encoder and the dense layers behind its pooling; it has no head.
 
+    The count is of what leads to the token states: BERT's unused pooler is left out.
+
     Args:
         dense: inputs and outputs of each dense layer, applied once a text.
     """

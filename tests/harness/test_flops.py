@@ -173,7 +173,7 @@ def test_bert_closed_form():
     )  # fmt: skip
     flops = encoder_flops(config, dense=[(d, 7)])
     linear = layers * (4 * d * d + 2 * d * inner)
-    once = d * d + d * 7  # the pooler on the first token, and the dense layer behind the pooling
+    once = d * 7  # the dense layer behind the pooling; BERT's own pooler is read by no one
     assert flops.body == Polynomial(2 * layers * 2 * d, 2 * linear, 2 * once)
     assert flops.forward([5, 40]) == flops.forward(5) + flops.forward(40)
 
