@@ -13,8 +13,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
 
 # Rows of a product. Fixed, so that a score's last bit depends on nothing but the two features.
 BLOCK_ROWS = 8192
@@ -131,11 +135,24 @@ def products(features: Iterable[np.ndarray], queries: np.ndarray) -> Iterator[np
             buffer[filled : filled + len(taken)] = taken  # becomes float32
             start, filled = start + len(taken), filled + len(taken)
             if filled == BLOCK_ROWS:
-                yield (weights @ buffer.T).numpy().T
+                yield torch.mm(weights, buffer.T, out=_room(len(weights))).numpy().T
                 filled = 0
     if filled:
         buffer[filled:] = 0
-        yield (weights @ buffer.T).numpy().T[:filled]
+        yield torch.mm(weights, buffer.T, out=_room(len(weights))).numpy().T[:filled]
+
+
+def _room(lists: int) -> torch.Tensor:
+    """float32 [lists, BLOCK_ROWS] to fill, at a multiple of 64 bytes as torch's own.
+
+    From numpy, because torch's are laid out such that a freed one does not serve the next: the
+    process then grows by a block a block.
+    """
+    import torch
+
+    plain = np.empty(lists * BLOCK_ROWS + 16, dtype=np.float32)
+    first = -plain.ctypes.data % 64 // 4
+    return torch.from_numpy(plain[first : first + lists * BLOCK_ROWS]).view(lists, BLOCK_ROWS)
 
 
 def sort_rows(scores: np.ndarray, *, descending: bool = True) -> np.ndarray:

@@ -115,7 +115,7 @@ def _against_the_product(folder: str, repeats: int = 3) -> list[Row]:
     )
     ratio = ours["seconds"] / bare["seconds"]
     memory = max(run["memory"] for run in runs["rank"])
-    what = f"{BUDGET:,} of {ROWS:,} x {QUERIES} queries from features on disk"
+    what = f"{BUDGET:,} of {ROWS:,} x {QUERIES} from features on disk"
     return [
         Row(what, ours["seconds"], bare["seconds"], ratio, "s",
             "at most 1.5 x the bare product", ratio <= 1.5),
@@ -131,7 +131,7 @@ def _scaling(folder: str) -> list[Row]:
     growth = (runs[-1]["seconds"] / SIZES[-1]) / (runs[1]["seconds"] / SIZES[1])
     more, base = np.polyfit(SIZES, [run["memory"] for run in runs], 1)
     memory = max(0.0, more) * rows_ + base
-    what = f"{rows_:,} x {queries} queries, from {', '.join(f'{size:,}' for size in SIZES)}"
+    what = f"{rows_:,} x {queries} extrapolated from three sizes"
     return [
         Row(what, slope * rows_ + fixed, None, growth, "s",
             "linear: a row of 1,000,000 at most 1.2 x one of 300,000", bool(growth <= 1.2)),
@@ -153,7 +153,7 @@ def _exact(folder: Path) -> Row:
     found, _ = round_robin.round_robin(given.by_query(), BUDGET)
     wrong += int(np.count_nonzero(found != _lost_turns(full, BUDGET)))
     return Row(
-        f"{BUDGET:,} of {count:,} x {QUERIES}, with ties: places that differ from the full sort's",
+        f"{BUDGET:,} of {count:,} x {QUERIES}: unlike the full sort",
         wrong, 0, None, "places", "none", wrong == 0,
     )  # fmt: skip
 
@@ -186,7 +186,7 @@ def _picking() -> list[Row]:
     for n, limit in ((BUDGET, 2), (ROWS, 20)):
         took = seconds(lambda n=n: found.append(round_robin.round_robin(lists, n)[0]))
         picks.append(found[-1])
-        what = f"picking {n:,} of {ROWS:,} x {QUERIES} queries by round-robin, sorting included"
+        what = f"picking {n:,} of {ROWS:,} x {QUERIES}, sorting included"
         baseline = scaled if n == ROWS else None
         result.append(
             Row(what, took, baseline, baseline / took if baseline else None, "s",
@@ -197,7 +197,7 @@ def _picking() -> list[Row]:
     differ += int(np.count_nonzero(picks[0] != picks[1][:BUDGET]))
     differ += ROWS - len(np.unique(picks[1]))
     result.append(
-        Row("those picks: places that differ from the research loop's or the other budget's",
+        Row("those picks: unlike the research loop or each other",
             differ, 0, None, "places", "none", differ == 0)
     )  # fmt: skip
     return result
