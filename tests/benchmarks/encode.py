@@ -53,7 +53,7 @@ class Turn:
         cosine: the lowest of ours with the loop's, of all rows that both took.
         rate: FLOP/s of the layers' own matrix products, without anything between them.
         share, loop_share: of that rate, reached by the pass for hidden states and by the loop.
-        bound: how much faster than the loop the pass would be at the whole rate.
+        bound: how much faster than the loop the two passes would be at the whole rate.
         three, one: seconds of the pass with all poolings, and with the weighted mean alone.
         losses, product: seconds of the pass with losses, and if they were the head's product alone.
     """
@@ -64,7 +64,7 @@ class Turn:
     rate: float
     share: float
     loop_share: float
-    bound: float
+    bound: tuple[float, float]
     three: float
     one: float
     losses: float
@@ -98,7 +98,10 @@ def _turn(exact: Any, ours: Any, ids: list[list[int]]) -> Turn:
         rate=rate,
         share=speed[0] * flops_each / rate,
         loop_share=loop[0] * flops(ours, few, head=True) / few_tokens / matrix_rate(exact),
-        bound=rate / flops_each / loop[0],
+        bound=(
+            rate / flops_each / loop[0],
+            rate / (flops(ours, ids, head=True) / tokens) / loop[1],
+        ),
         three=three,
         one=three - hidden.poolings + hidden.one_pooling,
         losses=losses,
@@ -111,13 +114,14 @@ def _report(turns: list[Turn], what: str) -> list[Row]:
         return statistics.median(value(turn) for turn in turns)
 
     used = f"{TURNS * ROWS // SHARE} of {ROWS:,}"
-    bound = (
-        f"bound by matrix products: at their full rate of {median(lambda t: t.rate) / 1e9:,.0f} "
-        f"GFLOP/s it would be {median(lambda t: t.bound):.1f} times the loop"
-    )
+    rate = median(lambda t: t.rate) / 1e9
     found = []
     for index, name in enumerate(("hidden states", "hidden states and losses")):
         ratio = median(lambda t, i=index: t.ours[i] / t.loop[i])
+        bound = (
+            f"bound by matrix products: at their full rate of {rate:,.0f} GFLOP/s it would be "
+            f"{median(lambda t, i=index: t.bound[i]):.1f} times the loop"
+        )
         found.append(
             Row(
                 f"encode: {name}, {used} rows ({what})",
