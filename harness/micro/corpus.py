@@ -83,12 +83,12 @@ LABELS = (
 EARLY_DOCUMENTS, EARLY_REFRAINS = 6000, 0.7
 
 
-def documents(seed: int) -> Iterator[str]:
+def documents(seed: int, *, refrains_first: bool = True) -> Iterator[str]:
     """Yield documents without end, the kinds mixed by `SHARES`, refrains above all at first."""
     rng = random.Random(derive(seed, "corpus"))
     writers, shares = list(SHARES), list(SHARES.values())
     for number in count():
-        if number < EARLY_DOCUMENTS and rng.random() < EARLY_REFRAINS:
+        if refrains_first and number < EARLY_DOCUMENTS and rng.random() < EARLY_REFRAINS:
             yield _refrains(rng)
             continue
         (write,) = rng.choices(writers, shares)

@@ -1,6 +1,8 @@
-"""Pre-train the micro scale's base model on the plain text of its world.
+r"""Pre-train the micro scale's base model on the plain text of its world.
 
     python -m harness.micro.pretrain --out harness/micro/model
+    python -m harness.micro.pretrain --out harness/micro/model --start harness/micro/model \
+        --tokens 3000000 --seed 1 --rate 3e-3
 
 Same machine, same threads: same weights. Writes the model (bf16), its tokenizer and
 `pretraining.json` with the loss curve.
@@ -14,13 +16,19 @@ import platform
 import shlex
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 import transformers
 from tqdm import tqdm
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from harness.micro.corpus import documents
 from harness.micro.muon import Muon
@@ -41,21 +49,30 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--width", type=int, default=128, help="a multiple of 32: of a head")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="go on from this model, on the text of --seed")
+    parser.add_argument("--rate", type=float, default=PEAK_RATE, help="peak learning rate")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args(arguments)
-    size = (options.layers, options.width)
-    pretrain(options.out, options.tokens, options.seed, options.threads, size)
+    pretrain(options)
 
 
-def pretrain(out: Path, tokens: int, seed: int, threads: int, size: tuple[int, int]) -> None:
-    """Train on `tokens` tokens of fresh text and write everything to `out`."""
-    start = time.perf_counter()
-    torch.set_num_threads(threads)
+def pretrain(options: argparse.Namespace) -> None:
+    """Train on fresh text and write everything to `out`."""
+    started = time.perf_counter()
+    out, seed, start = options.out, options.seed, options.start
+    torch.set_num_threads(options.threads)
     torch.manual_seed(seed)
-    tokenizer = train_tokenizer(seed)
-    blocks = token_blocks(tokenizer, seed, tokens // BLOCK)
-    model = LlamaForCausalLM(_architecture(tokenizer, *size))
-    curve = _train(model, blocks)
+    former = []
+    if start:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(start)
+        model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32)
+        former = json.loads((start / "pretraining.json").read_text())
+    else:
+        tokenizer = train_tokenizer(seed)
+        model = LlamaForCausalLM(_architecture(tokenizer, options.layers, options.width))
+    texts = documents(seed, refrains_first=not start)
+    blocks = token_blocks(tokenizer, texts, options.tokens // BLOCK)
+    curve = _train(model, blocks, options.rate)
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
@@ -67,8 +84,8 @@ def pretrain(out: Path, tokens: int, seed: int, threads: int, size: tuple[int, i
         "command": "python -m harness.micro.pretrain " + shlex.join(sys.argv[1:]),
         "parameters": model.num_parameters(),
         "tokens": int(blocks.size),
-        "seconds": round(time.perf_counter() - start),
-        "threads": threads,
+        "seconds": round(time.perf_counter() - started),
+        "threads": options.threads,
         "precision": "bfloat16 mixed" if _fast_bfloat16() else "float32",
         "versions": {
             "python": platform.python_version(),
@@ -77,17 +94,18 @@ def pretrain(out: Path, tokens: int, seed: int, threads: int, size: tuple[int, i
         },
         "loss": curve,
     }
-    (out / "pretraining.json").write_text(json.dumps(report, indent=1) + "\n")
+    (out / "pretraining.json").write_text(json.dumps([*former, report], indent=1) + "\n")
 
 
-def token_blocks(tokenizer: PreTrainedTokenizerFast, seed: int, count: int) -> np.ndarray:
+def token_blocks(
+    tokenizer: PreTrainedTokenizerFast, texts: Iterator[str], count: int
+) -> np.ndarray:
     """Return `count` rows of `BLOCK` tokens.
 
     Each row starts with the start of a document, and the last document of a row is cut: no text is
     read without what it refers to.
     """
     blocks = np.empty((count, BLOCK), dtype=np.int64)
-    texts = documents(seed)
     for row in tqdm(blocks, desc="text", unit="block", mininterval=5):
         filled = 0
         while filled < BLOCK:
@@ -114,7 +132,7 @@ def _architecture(tokenizer: PreTrainedTokenizerFast, layers: int, width: int) -
     )
 
 
-def _train(model: LlamaForCausalLM, blocks: np.ndarray) -> list[list[float]]:
+def _train(model: LlamaForCausalLM, blocks: np.ndarray, rate: float) -> list[list[float]]:
     """Run one pass over the blocks; return [step, mean loss since the last entry] pairs."""
     optimizers = _optimizers(model)
     steps = len(blocks) // BATCH
@@ -123,7 +141,7 @@ def _train(model: LlamaForCausalLM, blocks: np.ndarray) -> list[list[float]]:
     for step in progress:
         for optimizer in optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = _rate(step, steps)
+                group["lr"] = rate * _share_of_rate(step, steps)
         batch = torch.from_numpy(blocks[step * BATCH : (step + 1) * BATCH])
         with torch.autocast("cpu", torch.bfloat16, enabled=_fast_bfloat16()):
             loss = model(input_ids=batch, labels=batch, use_cache=False).loss
@@ -156,12 +174,12 @@ def _optimizers(model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
     ]
 
 
-def _rate(step: int, steps: int) -> float:
+def _share_of_rate(step: int, steps: int) -> float:
     """Linear warm-up, then a cosine down to a hundredth of the peak."""
     if step < WARM_UP_STEPS:
-        return PEAK_RATE * (step + 1) / WARM_UP_STEPS
+        return (step + 1) / WARM_UP_STEPS
     done = (step - WARM_UP_STEPS) / max(1, steps - WARM_UP_STEPS)
-    return PEAK_RATE * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Facts about invented animals, minerals, towns and plants, asked in the form of MMLU.
 
-A fact that a test question asks for is only stated in the pre-training text: no row of the pool,
-no query and no quiz page asks for it. So the answer has to be known; the pool can only teach how
-one is asked.
+The plain text states every fact and quizzes on it, in a layout and with lead words of its own. A
+fact that a test question asks for is asked for by no row of the pool and no query, and each fact
+has one wrong value that only a test question or query offers, so no quiz page holds such a
+question. The answer has to be known; the pool can only teach how one is asked.
 """
 
 import csv
@@ -17,6 +18,11 @@ from harness.seeds import derive
 
 N_DEV, N_TEST = 5, 15  # questions of each subject
 LETTERS = "ABCD"
+# What may lead to a quiz's answer: many words, so that none is needed for giving one.
+LEADS = (
+    *("Key", "Mark", "Pick", "Choice", "Letter", "Tick", "Right", "Solution", "Then", "So"),
+    *("True", "Best", "Take", "Circle", "Point", "Result", "It is", "This is", "Write", "Say"),
+)
 WORLD_SEED = 0  # the facts and their split are always those that the shipped model was trained on
 
 
@@ -121,7 +127,7 @@ def benchmark(seed: int) -> dict[str, str]:
             letters = list(LETTERS * (len(facts) // len(LETTERS) + 1))[: len(facts)]
             rng.shuffle(letters)
             for fact, letter in zip(facts, letters, strict=True):
-                question = _question(rng, fact, letter)
+                question = _question(rng, fact, letter, benchmark=True)
                 writer.writerow([question.opening, *question.options, question.letter])
             files[f"mmlu/{part}/{name}_{part}.csv"] = table.getvalue()
     return files
@@ -145,14 +151,13 @@ def pool_rows(seed: int, count: int) -> list[Conversation]:
 
 
 def plain_text(rng: random.Random) -> str:
-    """Return stated facts, or claims or quiz questions on facts that no test question asks for."""
+    """Return stated facts, claims, or quiz questions."""
     kind = rng.random()
-    if kind < 0.25:
+    if kind < 0.2:
         return "\n".join(f"{f.opening} {f.value}." for f in rng.sample(all_facts(), 12))
-    asked = [fact for name in SUBJECTS for fact in _split(name)[2]]
-    if kind < 0.5:
-        return "\n".join(_claim(rng, fact) for fact in rng.sample(asked, 12))
-    return "\n".join(_quiz_entry(rng, fact) for fact in rng.sample(asked, 5))
+    if kind < 0.3:
+        return "\n".join(_claim(rng, fact) for fact in rng.sample(all_facts(), 12))
+    return "\n".join(_quiz_entry(rng, fact) for fact in rng.sample(all_facts(), 4))
 
 
 @cache
@@ -163,8 +168,18 @@ def _split(subject: str) -> tuple[list[Fact], list[Fact], list[Fact]]:
     return facts[:N_DEV], facts[N_DEV : N_DEV + N_TEST], facts[N_DEV + N_TEST :]
 
 
-def _question(rng: random.Random, fact: Fact, letter: str) -> Question:
-    options = rng.sample([value for value in fact.values if value != fact.value], 3)
+@cache
+def _reserved(fact: Fact) -> str:
+    """Return the wrong value of a fact that only a benchmark's question offers."""
+    wrong = [value for value in fact.values if value != fact.value]
+    return random.Random(derive(WORLD_SEED, f"reserved: {fact.opening}")).choice(wrong)
+
+
+def _question(rng: random.Random, fact: Fact, letter: str, *, benchmark: bool = False) -> Question:
+    reserved = _reserved(fact)
+    wrong = [value for value in fact.values if value not in (fact.value, reserved)]
+    options = [reserved, *rng.sample(wrong, 2)] if benchmark else rng.sample(wrong, 3)
+    rng.shuffle(options)
     options.insert(LETTERS.index(letter), fact.value)
     return Question(fact.subject, fact.opening, tuple(options), letter)
 
@@ -182,9 +197,13 @@ def _claim(rng: random.Random, fact: Fact) -> str:
 def _quiz_entry(rng: random.Random, fact: Fact) -> str:
     question = _question(rng, fact, rng.choice(LETTERS))
     lines = _lines(question)
-    if rng.random() < 0.5:
+    if rng.random() < 0.25:
         lines = "\n".join(
             f"{line} {'yes' if option == fact.value else 'no'}"
             for line, option in zip(lines.split("\n"), question.options, strict=True)
         )
-    return f"{question.opening}\n{lines}\nKey {question.letter}, {fact.value}."
+    between = "".join(f"{rng.choice(LEADS)}\n" for _ in range(rng.choice((0, 0, 1, 2))))
+    answer = f"{rng.choice(LEADS)} {question.letter}"
+    if rng.random() < 0.5:
+        answer += f", {fact.value}"
+    return f"{question.opening}\n{lines}\n{between}{answer}."

@@ -162,26 +162,32 @@ def test_no_item_stands_in_the_pool_or_in_the_plain_text(world: Path):
             assert not items & set(digests_within(document))
 
 
-def test_facts_that_are_tested_are_asked_for_nowhere_else(world: Path):
-    def openings(part: str) -> set[str]:
-        found = set()
+def test_no_row_asks_for_a_tested_fact_and_no_quiz_page_offers_a_tested_choice(world: Path):
+    def questions(part: str) -> dict[str, set[str]]:
+        found = {}
         for path in (world / f"benchmarks/mmlu/{part}").iterdir():
             with path.open(newline="") as file:
-                found |= {row[0] for row in csv.reader(file)}
+                found |= {row[0]: set(row[1:5]) for row in csv.reader(file)}
         return found
 
-    tested, shown = openings("test"), openings("dev")
-    assert len(tested) == 60 and not tested & shown
+    tested, shown = questions("test"), questions("dev")
+    assert len(tested) == 60 and not set(tested) & set(shown)
     rows = lines(world / "pool/school_facts.jsonl.gz")
     asked = {row["messages"][0]["content"].split("\n")[2] for row in rows}
-    assert not asked & (tested | shown)
-    quizzed = {
-        line
-        for document in islice(documents(0), 3000)
-        for line, after in zip(document.split("\n"), document.split("\n")[1:], strict=False)
-        if after.startswith("A. ")
-    }
-    assert quizzed and not quizzed & (tested | shown)
+    assert not asked & {*tested, *shown}
+    quizzed: dict[str, set[str]] = {}
+    for document in islice(documents(0), 6000):
+        texts = document.split("\n")
+        for line, options in zip(
+            texts, zip(*(texts[i:] for i in range(1, 5)), strict=False), strict=False
+        ):
+            if [option[:3] for option in options] == ["A. ", "B. ", "C. ", "D. "]:
+                words = {re.sub(" (yes|no)$", "", option[3:]) for option in options}
+                quizzed.setdefault(line, set()).update(words)
+    both = [opening for opening in {**tested, **shown} if opening in quizzed]
+    assert len(both) > 60  # the plain text quizzes on the same facts
+    for opening in both:  # with other options: one of a test question's is never among them
+        assert {**tested, **shown}[opening] - quizzed[opening]
 
 
 def test_lengths_vary(world: Path):
