@@ -53,12 +53,16 @@ class Encoding:
 
 
 def batches(
-    lengths: Sequence[int] | np.ndarray, max_tokens: int, *, packed: bool
+    lengths: Sequence[int] | np.ndarray,
+    max_tokens: int,
+    *,
+    packed: bool = False,
+    most_rows: int | None = None,
 ) -> Iterator[np.ndarray]:
     """Positions of the rows, by falling length, in batches of at most ``max_tokens`` tokens.
 
     ``packed``: padding does not count, for there is none. A row longer than ``max_tokens`` is a
-    batch of its own.
+    batch of its own. ``most_rows``: no batch has more.
     """
     lengths = np.asarray(lengths, dtype=np.int64)
     order = np.argsort(-lengths, kind="stable")
@@ -70,7 +74,7 @@ def batches(
             rows = int(np.searchsorted(ends, room, side="right")) - start
         else:
             rows = max_tokens // max(1, int(lengths[order[start]]))
-        rows = max(1, rows)
+        rows = min(max(1, rows), most_rows or len(order))
         yield order[start : start + rows]
         start += rows
 

@@ -14,30 +14,20 @@ padding cannot reach the loss, so its gradient is zero and no mask is needed.
 from __future__ import annotations
 
 import functools
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from harness.chat import Chat, Message
-from harness.files import digest
-from harness.memory import peak_memory_mb
+from harness.encoder import batches
 from harness.projection import Projection
-from harness.ranges import RowFeature, load, save
-from harness.record import Stage, StageCost
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import torch
 
-    from harness.context import Context
-    from harness.pool import Row
-    from harness.warmup import WarmUp
 
-VERSION = 1  # of the numbers: raise it when the same inputs give other gradients
 HEAD_TOKENS = 1024  # label tokens for which logits are held at once
 STEP_TOKENS = {"cpu": 512, "cuda": 4096}  # padded tokens of one step; 512 fit a CPU's cache
 HELD_BYTES = 512 * 2**20  # gradients that wait for the projection (CUDA: a third of what is free)
@@ -219,7 +209,7 @@ def project_gradients(
         result[waiting] = torch.nn.functional.normalize(projected, dim=-1).cpu()
         waiting.clear()
 
-    for batch in _batches([len(rows[i].ids) for i in useful], most, held):
+    for batch in batches([len(rows[i].ids) for i in useful], most, most_rows=held):
         if len(waiting) + len(batch) > held:
             flush()
         into = buffer[len(waiting) : len(waiting) + len(batch)]
@@ -233,16 +223,6 @@ def project_gradients(
         flush()
     on_batch(len(rows) - len(useful), 0)
     return result.numpy()
-
-
-def _batches(lengths: Sequence[int], max_tokens: int, most: int) -> Iterator[np.ndarray]:
-    """Positions by falling length, at most ``max_tokens`` padded tokens and ``most`` rows each."""
-    order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
-    start = 0
-    while start < len(order):
-        rows = min(most, max(1, max_tokens // lengths[order[start]]))
-        yield order[start : start + rows]
-        start += rows
 
 
 def _held_bytes(device: torch.device) -> int:
@@ -348,136 +328,3 @@ def _function() -> Any:
             return back, None, None
 
     return Linear
-
-
-class CheckpointGradients:
-    """Projected gradients at one epoch of a warm-up: of pool rows and of queries, in the store.
-
-    The model is loaded when the first of them has to be computed. Costs go on the context's bill:
-    forward and backward passes and the product with the signs; the paper counts 6 N a token.
-
-    Args:
-        epoch: counted from 0.
-        form: of the Adam direction that rows are stored as; queries are plain gradients.
-    """
-
-    kind = "gradients"
-
-    def __init__(
-        self,
-        context: Context,
-        warm: WarmUp,
-        epoch: int,
-        projection: Projection,
-        form: Literal["code", "paper"],
-    ) -> None:
-        self.context, self.warm, self.epoch = context, warm, epoch
-        self.projection, self.form = projection, form
-        self._features = context.features
-        self.bytes_per_row = 2 * projection.dim + 4  # float16 and a length
-        self._shared = {
-            "version": VERSION,
-            "warmup": warm.identity,
-            "epoch": epoch,
-            "max_length": self._features.max_length,
-            "projection": [projection.dim, projection.seed],
-        }
-        self._identity = {**self._shared, "adam": form}
-
-    def missing_rows(self) -> int:
-        """Rows that are still to be computed."""
-        pool, store = self.context.pool, self._features.store
-        return sum(
-            len(rows)
-            for rows in pool.ranges(self._features.settings.rows_per_range)
-            if not store.folder(
-                self.kind,
-                {**self._identity, "pool": pool.digest, "rows": [rows.start, rows.stop]},
-            ).is_dir()
-        )
-
-    def rows(self) -> RowFeature:
-        """``gradients`` float16 [rows, dim] of unit length (or 0), ``lengths`` int32 [rows]."""
-
-        def compute(rows: list[Row], on_rows: Callable[[int, int], None]) -> dict[str, np.ndarray]:
-            return self._compute([row.messages for row in rows], self._direction, on_rows)
-
-        found = self.context.compute(
-            self.kind, self._identity, compute, bytes_per_row=self.bytes_per_row
-        )
-        self._charge(
-            "score",
-            found.array("lengths"),
-            seconds=found.seconds,
-            peak_memory_mb=found.peak_memory_mb,
-            reused=found.reused,
-        )
-        return found
-
-    def queries(self) -> np.ndarray:
-        """float16 [queries, dim]: plain gradients, of unit length."""
-        conversations = [query.messages for query in self.context.queries]
-
-        def build(part: Path) -> dict[str, Any]:
-            start = time.perf_counter()
-            save(part, self._compute(conversations, None, lambda rows, tokens: None))
-            seconds = time.perf_counter() - start
-            return {"seconds": seconds, "peak_memory_mb": peak_memory_mb()}
-
-        identity = {**self._shared, "queries": digest(conversations)}
-        found = self._features.store.require(f"query_{self.kind}", identity, build)
-        self._charge("queries", load(found, "lengths"), reused=found.reused, **found.info)
-        return load(found, self.kind)
-
-    def close(self) -> None:
-        """Free the model."""
-        for name in ("_gradients", "_direction"):
-            self.__dict__.pop(name, None)
-
-    @functools.cached_property
-    def _gradients(self) -> LoraGradients:
-        return LoraGradients(self.warm.load(self.epoch))
-
-    @functools.cached_property
-    def _direction(self) -> AdamDirection:
-        first, second = (self._gradients.flat(part) for part in self.warm.moments(self.epoch))
-        return AdamDirection(first, second, self.form, self.warm.epochs[self.epoch].step)
-
-    def _compute(
-        self,
-        rows: Sequence[Sequence[Message]],
-        direction: Direction | None,
-        on_rows: Callable[[int, int], None],
-    ) -> dict[str, np.ndarray]:
-        labelled = label(rows, self._features.model.chat, self._features.max_length)
-        projected = project_gradients(
-            self._gradients, labelled, self.projection, direction, on_batch=on_rows
-        )
-        lengths = [row.length if row.places else 0 for row in labelled]
-        return {
-            self.kind: projected.astype(np.float16),
-            "lengths": np.array(lengths, dtype=np.int32),
-        }
-
-    def _charge(self, stage: Stage, lengths: np.ndarray, **spent: Any) -> None:
-        from harness.flops import paper_train
-
-        assert self.warm.recipe.lora is not None
-        lora = self.warm.recipe.lora.model_dump()
-        flops = self.context.selector_flops
-        passed = lengths[lengths > 0]  # a row without a label costs nothing
-        product = 2.0 * self._size() * self.projection.dim * len(passed)
-        cost = StageCost(
-            stage=stage,
-            flops=flops.train(passed, lora=lora) + product,
-            # As with a forward pass, the paper takes the queries as free.
-            flops_paper=paper_train(flops.parameters, len(lengths), 1) if stage == "score" else 0,
-            tokens=int(passed.sum()),
-            rows=len(lengths),
-            **spent,
-        )
-        self.context.charge(f"{self.kind} {self.epoch}", cost)
-
-    def _size(self) -> int:
-        """Entries of a gradient, from the stored adapter: the model may not be loaded."""
-        return sum(values.numel() for values in self.warm.moments(self.epoch)[0].values())

@@ -123,12 +123,7 @@ def compute_ranges(
         compute: arrays by name for the rows of one range, each [rows, ...].
         bytes_per_row: what a row takes on the disk.
     """
-
-    def name(rows: range) -> dict[str, Any]:
-        return {**identity, "pool": pool.digest, "rows": [rows.start, rows.stop]}
-
-    ranges = pool.ranges(rows_per_range)
-    missing = sum(len(rows) for rows in ranges if not store.folder(kind, name(rows)).is_dir())
+    missing = missing_rows(store, pool, rows_per_range, kind, identity)
     check_room(store, kind, missing, bytes_per_row)
 
     def ensure(rows: range, wait: bool, on_rows: Callable[[int, int], None]) -> Artifact | None:
@@ -142,9 +137,25 @@ def compute_ranges(
             save(part, arrays)
             return {"seconds": seconds, "peak_memory_mb": peak_memory_mb()}
 
-        return store.ensure(kind, name(rows), build, wait=wait)
+        return store.ensure(kind, range_identity(identity, pool, rows), build, wait=wait)
 
     return ensure_ranges(pool, rows_per_range, ensure, label=kind, progress=progress)
+
+
+def range_identity(identity: Mapping[str, Any], pool: Pool, rows: range) -> dict[str, Any]:
+    """What names the artifact of one range."""
+    return {**identity, "pool": pool.digest, "rows": [rows.start, rows.stop]}
+
+
+def missing_rows(
+    store: Store, pool: Pool, rows_per_range: int, kind: str, identity: Mapping[str, Any]
+) -> int:
+    """Rows of ranges that are not in the store yet."""
+    return sum(
+        len(rows)
+        for rows in pool.ranges(rows_per_range)
+        if not store.folder(kind, range_identity(identity, pool, rows)).is_dir()
+    )
 
 
 def check_room(store: Store, kind: str, rows: int, bytes_per_row: int) -> None:

@@ -12,7 +12,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from harness import gradients, ranges
+from harness import gradient_features as gradients
+from harness import ranges
 from harness.artifacts import Store
 from harness.context import Context
 from harness.features import Features, FeatureSettings, LoadedModel
@@ -258,7 +259,7 @@ def test_published_settings_are_the_defaults() -> None:
     warmup = method.warmup
     assert (warmup.epochs, warmup.learning_rate, warmup.batch_size) == (4, 2e-5, 128)
     assert (warmup.schedule, warmup.warmup_ratio, warmup.weight_decay) == ("linear", 0.03, 0)
-    assert (method.fraction, method.dim, method.checkpoints) == (0.05, 8192, 4)
+    assert (method.fraction, method.dim, method.checkpoints) == (0.05, 8192, None)
     assert method.label == "less"
     assert less(name="less", selector="mean_max", checkpoints=3).label == (
         "less[selector=mean_max,checkpoints=3]"
