@@ -7,11 +7,9 @@ checkpoint. FSDP, DeepSpeed and trackers come with the Trainer (``recipe.trainer
 
 from __future__ import annotations
 
-import json
-import math
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,18 +19,25 @@ from pydantic import Field
 
 from harness.chat import Chat, Encoded, Message
 from harness.component import Component
-from harness.files import fsync_tree
 from harness.memory import peak_memory_mb
 from harness.model import ModelConfig
 from harness.progress import interactive
 from harness.record import Stage, StageCost, Training
-from harness.seeds import derive
+from harness.trainer import (
+    IGNORED,
+    Collator,
+    Order,
+    Rows,
+    checkpoint_by_the_clock,
+    epoch_keeper,
+    note_epochs,
+    ordered_trainer,
+    quiet,
+    save_weights,
+)
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedModel
-
-IGNORED = -100  # the label that the loss skips
 
 
 class Lora(Component):
@@ -193,18 +198,18 @@ def train(
         dataloader_pin_memory=base.torch_device() != "cpu",
         **further,
     )
-    order = _Order([row["length"] for row in features], recipe.batch_size, seed)
-    trainer = _trainer(
+    order = Order([row["length"] for row in features], recipe.batch_size, seed)
+    trainer = ordered_trainer(
         order,
         model=model,
         args=arguments,
-        train_dataset=_Rows(features),
-        data_collator=_Collator(chat.tokenizer.pad_token_id),
-        callbacks=[_checkpoint_by_the_clock(recipe.checkpoint_minutes)],
+        train_dataset=Rows(features),
+        data_collator=Collator(chat.tokenizer.pad_token_id),
+        callbacks=[checkpoint_by_the_clock(recipe.checkpoint_minutes)],
     )
     if keep_epochs:
-        trainer.add_callback(_epoch_keeper(trainer, folder / "epochs"))
-    _quiet(trainer)
+        trainer.add_callback(epoch_keeper(trainer, folder / "epochs"))
+    quiet(trainer)
     last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
     start = time.perf_counter()
     trainer.train(resume_from_checkpoint=last)
@@ -213,40 +218,23 @@ def train(
     report.steps = trainer.state.global_step
     report.loss_first, report.loss_last = (losses[0], losses[-1]) if losses else (None, None)
     if not keep_epochs:
-        _save_weights(trainer, folder / "weights")
+        save_weights(trainer, folder / "weights")
     if trainer.is_world_process_zero():
         if keep_epochs:
-            _note_epochs(trainer.state.log_history, folder / "epochs")
+            note_epochs(trainer.state.log_history, folder / "epochs")
         shutil.rmtree(checkpoints, ignore_errors=True)
     lengths = np.array([row["length"] for row in features], dtype=np.int32)
     return Trained(report, lengths, seconds, peak_memory_mb())
 
 
 def fine_tune(
-    recipe: Recipe,
-    base: ModelConfig,
-    rows: Sequence[Sequence[Message]],
-    *,
-    seed: int,
-    folder: Path,
-    report_to: Sequence[str] = (),
-    run_name: str | None = None,
-    keep_epochs: bool = False,
+    recipe: Recipe, base: ModelConfig, rows: Sequence[Sequence[Message]], **options: Any
 ) -> Trained:
-    """``train`` in this process, or in those that ``recipe.launch`` starts."""
+    """``train``, with its options, in this process or in those that ``recipe.launch`` starts."""
     from harness.launch import launch_training
 
     work: Any = launch_training if recipe.launch else train
-    done: Trained = work(
-        recipe,
-        base,
-        rows,
-        folder=folder,
-        seed=seed,
-        report_to=report_to,
-        run_name=run_name,
-        keep_epochs=keep_epochs,
-    )
+    done: Trained = work(recipe, base, rows, **options)
     return done
 
 
@@ -302,173 +290,3 @@ def _accumulation(recipe: Recipe) -> int:
             f"{recipe.micro_batch_size} times {devices} device(s)"
         )
     return recipe.batch_size // at_once
-
-
-class _Rows:
-    """The least that a Trainer's dataset must be."""
-
-    def __init__(self, rows: list[dict[str, Any]]) -> None:
-        self.rows = rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return self.rows[index]
-
-
-class _Order:
-    """A sampler: rows of like length in one batch, in an order that seed and epoch decide.
-
-    Transformers' own draws from the global generator, so a training that goes on in the middle of
-    its second epoch or later would see other rows than the one that was killed.
-
-    Attributes:
-        epoch: counted from 0.
-    """
-
-    def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
-        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        import torch
-        from transformers.trainer_pt_utils import get_length_grouped_indices
-
-        generator = torch.Generator()
-        generator.manual_seed(derive(self.seed, f"epoch {self.epoch}"))
-        order = get_length_grouped_indices(self.lengths, self.batch_size, generator=generator)
-        return iter(order)
-
-
-def _trainer(order: _Order, **more: Any) -> Any:
-    from transformers import Trainer, TrainerCallback
-
-    class Ordered(Trainer):
-        """A Trainer that takes the rows in our order."""
-
-        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-            return order
-
-    class Turn(TrainerCallback):
-        """Tells the order which epoch begins; a resumed one begins at a fraction."""
-
-        def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            order.epoch = int(state.epoch or 0)
-
-    trainer = Ordered(**more)
-    trainer.add_callback(Turn())
-    return trainer
-
-
-class _Collator:
-    """Right-pads a batch to its longest row."""
-
-    def __init__(self, pad_id: int) -> None:
-        self.pad_id = pad_id
-
-    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        import torch
-
-        longest = max(row["length"] for row in rows)
-        shape = (len(rows), longest)
-        ids = torch.full(shape, self.pad_id, dtype=torch.long)
-        labels = torch.full(shape, IGNORED, dtype=torch.long)
-        mask = torch.zeros(shape, dtype=torch.long)
-        for index, row in enumerate(rows):
-            length = row["length"]
-            ids[index, :length] = torch.tensor(row["input_ids"])
-            labels[index, :length] = torch.tensor(row["labels"])
-            mask[index, :length] = 1
-        return {"input_ids": ids, "labels": labels, "attention_mask": mask}
-
-
-def _checkpoint_by_the_clock(minutes: float) -> Any:
-    from transformers import TrainerCallback
-
-    class Save(TrainerCallback):
-        """Asks for a checkpoint once the last one is ``minutes`` old."""
-
-        def __init__(self) -> None:
-            self.last = time.monotonic()
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if time.monotonic() - self.last >= 60 * minutes:
-                control.should_save = True
-                self.last = time.monotonic()
-
-    return Save()
-
-
-def _save_weights(trainer: Any, folder: Path) -> None:
-    trainer.save_model(str(folder))  # every process takes part in gathering shards
-    if trainer.is_world_process_zero():
-        (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle
-
-
-def _epoch_keeper(trainer: Any, folder: Path) -> Any:
-    from transformers import TrainerCallback
-
-    class Keep(TrainerCallback):
-        """Writes the state at the end of every epoch, the last and possibly partial one included.
-
-        It acts at the end of the epoch's last step, before a checkpoint of that step is written: a
-        training that goes on from that checkpoint sees no further end of the epoch.
-        """
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if state.epoch != int(state.epoch) and state.global_step < state.max_steps:
-                return
-            here = folder / str(math.ceil(state.epoch))
-            if trainer.is_world_process_zero():
-                shutil.rmtree(here, ignore_errors=True)  # of a run that was killed
-                here.mkdir(parents=True)
-                _save_moments(trainer, here / "moments.safetensors")
-            _save_weights(trainer, here / "weights")
-            if trainer.is_world_process_zero():
-                fsync_tree(here)
-
-    return Keep()
-
-
-def _save_moments(trainer: Any, file: Path) -> None:
-    """Adam's moments by the names of the parameters, float32."""
-    from safetensors.torch import save_file
-
-    tensors: dict[str, torch.Tensor] = {}
-    for name, parameter in trainer.model.named_parameters():
-        state = trainer.optimizer.state.get(parameter, {})
-        for moment in ("exp_avg", "exp_avg_sq"):
-            if moment in state:
-                tensors[f"{moment}.{name}"] = state[moment].detach().float().cpu().contiguous()
-    if not tensors:
-        raise ValueError(
-            f"{type(trainer.optimizer).__name__} keeps no Adam moments by parameter, so the epochs "
-            "cannot be kept: use an AdamW (recipe.trainer.optim) and no sharding (fsdp, deepspeed)"
-        )
-    save_file(tensors, file)
-
-
-def _note_epochs(history: Sequence[dict[str, Any]], folder: Path) -> None:
-    """Write each epoch's ``epoch.json``. ``history`` has every step, whatever was killed between:
-    a step is logged before its checkpoint is written, and the log is in the checkpoint."""
-    rates: dict[int, list[float]] = {}
-    steps: dict[int, int] = {}
-    for entry in history:
-        if "loss" in entry:
-            epoch = math.ceil(entry["epoch"])
-            rates.setdefault(epoch, []).append(entry["learning_rate"])
-            steps[epoch] = entry["step"]
-    for epoch, values in rates.items():
-        note = {"step": steps[epoch], "learning_rate": sum(values) / len(values)}
-        (folder / str(epoch) / "epoch.json").write_text(json.dumps(note), encoding="utf-8")
-
-
-def _quiet(trainer: Any) -> None:
-    """No printed dictionary a step; the tracker and the record have the losses."""
-    from transformers.trainer_callback import PrinterCallback
-
-    trainer.remove_callback(PrinterCallback)

@@ -15,7 +15,8 @@ import torch
 
 from harness.launch import LaunchError, launch_training
 from harness.model import ModelConfig
-from harness.training import IGNORED, Lora, Recipe, label_rows, load_trained, train
+from harness.trainer import IGNORED
+from harness.training import Lora, Recipe, label_rows, load_trained, train
 from tests.conftest import conversation
 
 

@@ -156,7 +156,7 @@ def test_a_killed_warm_up_goes_on_and_leaves_the_same_epochs(
     other = Store(tmp_path / "whole")
     whole = warm(other)
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_checkpoint_by_the_clock", lambda minutes: SaveAndDie())
+        patch.setattr(training, "checkpoint_by_the_clock", lambda minutes: SaveAndDie())
         with pytest.raises(Killed):
             warm(store)
     assert list((store.root / "warmup").glob("*.part/checkpoints/checkpoint-*"))
