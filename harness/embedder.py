@@ -19,7 +19,7 @@ from harness.chat import Message
 from harness.component import Component
 from harness.encoder import batches
 from harness.files import files_digest
-from harness.model import ModelError
+from harness.hub import checkpoint_folder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -57,36 +57,17 @@ class Embedder(Component):
         Raises:
             ModelError: it is neither here nor to be had.
         """
-        path = Path(self.path)
-        if path.is_dir():
-            if not (path / "modules.json").is_file():
-                raise ModelError(
-                    f"{path} has no modules.json: it is no sentence-transformers model"
-                )
-            return path
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import (
-            HfHubHTTPError,
-            HFValidationError,
-            LocalEntryNotFoundError,
+        return checkpoint_folder(
+            "method.model",
+            self.path,
+            marker="modules.json",
+            revision=self.revision,
+            patterns=[
+                *(f"*{ending}" for ending in _NEEDED if ending != ".bin"),
+                "*/pytorch_model.bin",  # dense layers of older models
+            ],
+            ignore=["onnx/*", "openvino/*"],
         )
-
-        try:
-            snapshot = snapshot_download(
-                self.path,
-                revision=self.revision,
-                allow_patterns=[
-                    *(f"*{ending}" for ending in _NEEDED if ending != ".bin"),
-                    "*/pytorch_model.bin",  # dense layers of older models
-                ],
-                ignore_patterns=["onnx/*", "openvino/*"],
-            )
-        except (HFValidationError, LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-            raise ModelError(
-                f"method.model={self.path} is no folder, and no model of that id could be had from "
-                f"the hub ({type(error).__name__}). Offline, give a folder or fill the hub's cache"
-            ) from error
-        return Path(snapshot)
 
     def content_identity(self) -> dict[str, Any]:
         """What decides an embedding, whatever the model is called and wherever it lies."""

@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.chat import Chat
 from harness.component import Component
 from harness.files import files_digest
+from harness.hub import checkpoint_folder
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _NEEDED = (".safetensors", ".json", ".jinja", ".model", ".txt")
-
-
-class ModelError(ValueError):
-    """A model that cannot be found or used."""
 
 
 class ModelConfig(Component):
@@ -48,30 +45,13 @@ class ModelConfig(Component):
         Raises:
             ModelError: it is neither here nor to be had.
         """
-        path = Path(self.path)
-        if path.is_dir():
-            if not (path / "config.json").is_file():
-                raise ModelError(f"model.path={path} has no config.json")
-            return path
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import (
-            HfHubHTTPError,
-            HFValidationError,
-            LocalEntryNotFoundError,
+        return checkpoint_folder(
+            "model.path",
+            self.path,
+            marker="config.json",
+            revision=self.revision,
+            patterns=[f"*{ending}" for ending in _NEEDED],
         )
-
-        try:
-            snapshot = snapshot_download(
-                self.path,
-                revision=self.revision,
-                allow_patterns=[f"*{ending}" for ending in _NEEDED],
-            )
-        except (HFValidationError, LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-            raise ModelError(
-                f"model.path={self.path} is no folder, and no model of that id could be had from "
-                f"the hub ({type(error).__name__}). Offline, give a folder or fill the hub's cache"
-            ) from error
-        return Path(snapshot)
 
     def digest(self) -> str:
         """Names the weights and the tokenizer by their bytes."""

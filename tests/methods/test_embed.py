@@ -13,7 +13,8 @@ from harness.chat import TULU_TEMPLATE
 from harness.context import Context
 from harness.embedder import Embedder, chat_text
 from harness.features import Features, FeatureSettings, LoadedModel
-from harness.model import ModelConfig, ModelError
+from harness.hub import ModelError
+from harness.model import ModelConfig
 from harness.pool import Pool
 from harness.query import Query
 from methods.embed import Embed
