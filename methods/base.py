@@ -42,6 +42,7 @@ class Method(Component):
         needs_model: it depends on the selector model (weights or tokenizer).
         seeded: it depends on the run's seed.
         floor: it is a reference line in plots and tables, not a rival.
+        unlabelled: settings that the name stands for; ``label`` leaves them out.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Method(Component):
     needs_model: ClassVar[bool] = False
     seeded: ClassVar[bool] = False
     floor: ClassVar[bool] = False
+    unlabelled: ClassVar[frozenset[str]] = frozenset()
 
     def budget(self, asked: int, pool_size: int) -> int:
         """Rows that a run of this method trains on when ``asked`` are allowed."""
@@ -63,12 +65,13 @@ class Method(Component):
     def label(self) -> str:
         """``name``, and every choice that differs from the class's defaults.
 
-        A part of many settings, such as a recipe, is left to the record.
+        What a preset's name stands for (``unlabelled``) and parts of many settings, such as a
+        recipe, are left to the record.
         """
         changed = [
             f"{key}={value}"
             for key, value in self.model_dump().items()
-            if key != "name"
+            if key not in {"name", *self.unlabelled}
             and value != type(self).model_fields[key].default
             and not isinstance(getattr(self, key), Component)
         ]

@@ -39,6 +39,11 @@ class Embed(PairMethod):
     trust_remote_code: bool = False
     max_tokens: int = Field(default=2048, gt=0)
 
+    # A preset's settings are what its name stands for.
+    unlabelled: ClassVar[frozenset[str]] = frozenset(Embedder.model_fields) | {
+        "model",
+        "query_prefix",
+    }
     # How the embedder is found and run; its content stands in the identity instead.
     technical: ClassVar[set[str]] = {"model", "revision", "trust_remote_code", "max_tokens"}
 
@@ -53,12 +58,6 @@ class Embed(PairMethod):
         every = super().identity()
         kept = {key: value for key, value in every.items() if key not in self.technical}
         return {**kept, "embedder": self.embedder.config.content_identity()}
-
-    @property
-    def label(self) -> str:
-        """``name``; a preset's settings are what its name stands for."""
-        default = type(self).model_fields["selector"].default
-        return self.name if self.selector == default else f"{self.name}[selector={self.selector}]"
 
     def pool_features(self, context: Context) -> Iterator[np.ndarray]:
         """Blocks of float16 [rows, width]."""

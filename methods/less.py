@@ -26,7 +26,7 @@ import numpy as np
 from pydantic import Field, PrivateAttr, model_validator
 
 from harness.context import Context
-from harness.gradients import CheckpointGradients
+from harness.gradient_features import CheckpointGradients
 from harness.projection import Projection
 from harness.ranges import RowFeature, check_room
 from harness.ranking import products
@@ -45,7 +45,7 @@ class LESS(PairMethod):
     Attributes:
         warmup: how the adapter is trained; it needs ``lora`` and whole epochs.
         fraction: of the pool that it is trained on; ``least_rows`` if that is less.
-        checkpoints: how many of the epochs are used, the first ones.
+        checkpoints: how many of the epochs are used, the first ones; None takes all.
         dim: of the projection, a multiple of 64; ``projection_seed`` of its signs.
         adam: ``code`` or ``paper`` (moments corrected for bias, epsilon outside the root).
         query_mean: each query stands for the mean of its task's features.
@@ -54,7 +54,7 @@ class LESS(PairMethod):
     warmup: Recipe = Field(default_factory=published_warmup)
     fraction: float = Field(default=0.05, gt=0, le=1)
     least_rows: int = Field(default=1, gt=0)
-    checkpoints: int = Field(default=4, gt=0)
+    checkpoints: int | None = Field(default=None, gt=0)
     dim: int = Field(default=8192, gt=0, multiple_of=64)
     projection_seed: int = 0
     adam: Literal["code", "paper"] = "code"
@@ -62,26 +62,22 @@ class LESS(PairMethod):
 
     needs_model: ClassVar[bool] = True
     seeded: ClassVar[bool] = True
+    # Sizes belong to the scale.
+    unlabelled: ClassVar[frozenset[str]] = frozenset(
+        {"fraction", "least_rows", "dim", "projection_seed"}
+    )
     _made: tuple[Context, list[tuple[float, RowFeature, np.ndarray]]] | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _whole(self) -> LESS:
         if self.warmup.lora is None or self.warmup.epochs != int(self.warmup.epochs):
             raise ValueError("method.warmup needs lora and a whole number of epochs")
-        if self.checkpoints > self.warmup.epochs:
+        if self.checkpoints is not None and self.checkpoints > self.warmup.epochs:
             raise ValueError(
                 f"method.checkpoints={self.checkpoints}, but method.warmup.epochs="
                 f"{self.warmup.epochs:g}: a checkpoint is the end of an epoch"
             )
         return self
-
-    @property
-    def label(self) -> str:
-        """The name and the choices; sizes (warm-up, dim, rows) belong to the scale."""
-        sizes = {"warmup", "fraction", "least_rows", "dim", "projection_seed"}
-        fields = {k: f.default for k, f in type(self).model_fields.items() if k not in sizes}
-        changed = [f"{k}={getattr(self, k)}" for k, v in fields.items() if getattr(self, k) != v]
-        return f"{self.name}[{','.join(changed[1:])}]" if changed[1:] else self.name
 
     def pair_scores(self, context: Context) -> Iterator[np.ndarray]:
         """Blocks of float32 [rows, queries]: weighted sums of cosines over the checkpoints."""
@@ -104,7 +100,7 @@ class LESS(PairMethod):
         signs = Projection(self.dim, self.projection_seed)
         steps = [
             CheckpointGradients(context, warm, epoch, signs, self.adam)
-            for epoch in range(self.checkpoints)
+            for epoch in range(len(warm.epochs))[: self.checkpoints]
         ]
         # All checkpoints' features have to fit, so this is asked before the first is computed.
         missing = sum(step.missing_rows() for step in steps)

@@ -51,11 +51,7 @@ class NamedSources(Method):
 
     floor: ClassVar[bool] = True
     seeded: ClassVar[bool] = True
-
-    @property
-    def label(self) -> str:
-        """The name alone: a list of sources makes no column heading."""
-        return self.name
+    unlabelled: ClassVar[frozenset[str]] = frozenset({"sources"})
 
     def order(self, context: Context) -> Ordering:
         """The named sources' rows in random order."""
