@@ -22,38 +22,32 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from harness.board_rows import (
+    BENCHMARKS,
+    CELL,
+    COSTS,
+    FIRST,
+    LAST,
+    STAGES,
+    column,
+    one_line,
+    present,
+    run_row,
+    scored_on,
+)
 from harness.files import write_atomic
-from harness.record import SELECTION_STAGES as SELECTION
-from harness.record import Record, RecordError, Score, Stage, find_records, read_record
+from harness.record import Record, RecordError, find_records, read_record
+from harness.single_task import SINGLE_TASK, single_task_rows
 
-BENCHMARKS = ("mmlu", "gsm8k", "bbh", "tydiqa", "codex", "squad", "alpaca_eval")
 REFERENCE_METHOD = "random"  # what the others are held against in plots
-STAGES: tuple[Stage, ...] = (*SELECTION, "train", "evaluate")
-
-# A cell, and within it the part that says which rows of the leaderboard compete with each other.
-CELL = (
-    "method", "pool", "pool_size", "budget", "target", "model",
-    "selector_model", "recipe", "suite", "judge", "scored",
-)  # fmt: skip
-SINGLE_TASK = "single_task"
 CONTEST = ("suite", "judge", "model", "recipe", "pool", "pool_size", "budget")
-
-_COSTS = ("flops_select", "flops_train", "flops_total", "flops_paper", "tokens_train", "seconds",
-          "peak_memory_mb")  # fmt: skip
-_FIRST = ("run_id", "status", "method", "pool", "pool_size", "budget", "target", "model",
-          "selector_model", "recipe", "seed", *BENCHMARKS, "mean", *_COSTS, "error")  # fmt: skip
-_LAST = (
-    "mean_stderr", "n_benchmarks", "floor", "suite", "judge", "scored",
-    "seconds_select", "seconds_train", "seconds_evaluate", "flops_evaluate", "flops_spent",
-    "rows_trained", "rows_without_labels", "rows_truncated", "git_commit",
-)  # fmt: skip
 
 
 @dataclass
@@ -107,7 +101,7 @@ def read_board(folders: Iterable[Path]) -> Board:
             record = read_record(path)
         except (RecordError, OSError) as error:
             unreadable.append(
-                {"run_id": path.stem, "status": "unreadable", "error": _one_line(str(error))}
+                {"run_id": path.stem, "status": "unreadable", "error": one_line(str(error))}
             )
             continue
         former = runs.get(record.run_id)
@@ -128,191 +122,34 @@ def _board(records: list[Record], unreadable: list[dict[str, Any]], repeated: in
     extra = tuple(sorted(found - set(BENCHMARKS)))
     benchmarks = BENCHMARKS + extra
     columns = [
-        *_FIRST,
+        *FIRST,
         *(f"{name}_stderr" for name in BENCHMARKS),
-        *(column for name in extra for column in (_column(name), f"{_column(name)}_stderr")),
-        *_LAST,
+        *(column for name in extra for column in (column(name), f"{column(name)}_stderr")),
+        *LAST,
     ]
-    rows = [_run_row(record, benchmarks) for record in records]
-    composed, parts, incomplete = _single_task(records, rows)
+    rows = [run_row(record, benchmarks) for record in records]
+    composed, parts, incomplete = single_task_rows(records, rows)
     unreadable.sort(key=lambda row: (row["run_id"], row["error"]))
     # Objects, so that whole numbers stay whole beside the empty cells of unreadable records.
     runs = pd.DataFrame([*rows, *unreadable], columns=columns, dtype=object)
     warnings = [*_mixtures(records), *_unlike_suites(records), *incomplete]
     if repeated:
         warnings.append(f"{repeated} records name a run that another record names; taken once.")
-    score_columns = tuple(_column(name) for name in benchmarks)
-    leaderboard = _leaderboard([*rows, *composed], score_columns, parts)
-    return Board(records, runs, leaderboard, score_columns, warnings)
-
-
-def _column(name: str) -> str:
-    """A benchmark's column: its name, unless that would hide another column."""
-    return f"{name}_score" if name in {*_FIRST, *_LAST} - set(BENCHMARKS) else name
-
-
-def _run_row(record: Record, benchmarks: Sequence[str]) -> dict[str, Any]:
-    """One run as a row of ``runs``."""
-    row = {name: getattr(record, name) for name in (*CELL[:-1], "run_id", "status")}
-    row |= {"seed": record.seed, "floor": record.floor, "error": _one_line(record.error)}
-    row["scored"] = scored_on(record)
-    row |= _score_columns(record.scores, benchmarks, mean=row["scored"] == "suite")
-    row |= {name: getattr(record, name) for name in ("flops_select", "flops_train", "flops_total")}
-    row |= {
-        "flops_paper": record.flops_paper,
-        "flops_evaluate": record.cost("evaluate"),
-        "flops_spent": sum(entry.flops for entry in record.ledger if not entry.reused),
-        "tokens_train": record.cost("train", column="tokens"),
-        "seconds": record.seconds,
-        "seconds_select": float(record.cost(*SELECTION, column="seconds")),
-        "seconds_train": float(record.cost("train", column="seconds")),
-        "seconds_evaluate": float(record.cost("evaluate", column="seconds")),
-        "peak_memory_mb": record.peak_memory_mb,
-        "rows_trained": record.training.rows,
-        "rows_without_labels": record.training.rows_without_labels,
-        "rows_truncated": record.training.rows_truncated,
-        "git_commit": record.git_commit,
-    }
-    return row
-
-
-def _score_columns(
-    scores: Mapping[str, Score], benchmarks: Sequence[str], *, mean: bool
-) -> dict[str, Any]:
-    """Each benchmark's score and standard error and, if asked for, their mean."""
-    row: dict[str, Any] = {}
-    for name in benchmarks:
-        score = scores.get(name)
-        row[_column(name)] = _finite(score.score if score else None)
-        row[f"{_column(name)}_stderr"] = _finite(score.stderr if score else None)
-    row["n_benchmarks"] = len(scores)
-    if scores and mean:
-        row["mean"] = _finite(statistics.fmean(score.score for score in scores.values()))
-        errors = [score.stderr for score in scores.values()]
-        known = [error for error in errors if error is not None and math.isfinite(error)]
-        if len(known) == len(errors):  # independent items: variances add
-            row["mean_stderr"] = math.sqrt(sum(error**2 for error in known)) / len(known)
-    return row
-
-
-def suite_of(record: Record) -> tuple[str, ...]:
-    """The benchmarks of the record's suite, whether the run was scored on all of them or not."""
-    suite = record.config.get("suite")
-    benchmarks = suite.get("benchmarks") if isinstance(suite, dict) else None
-    return tuple(benchmarks) if isinstance(benchmarks, dict) else ()
-
-
-def task_of(record: Record) -> str | None:
-    """The one benchmark that the selection was made for; None for none or several."""
-    if record.target in ("any", "none"):
-        return None
-    target = record.config.get("target")
-    if not isinstance(target, dict):
-        return record.target if record.target in {*record.scores, *BENCHMARKS} else None
-    tasks = target.get("tasks")
-    return tasks[0] if isinstance(tasks, list) and len(tasks) == 1 else None
-
-
-def scored_on(record: Record) -> str:
-    """``suite``, or the names of the benchmarks if the run was scored on a part of it."""
-    names = set(record.scores)
-    if not names and record.config.get("evaluate") == "target" and (task := task_of(record)):
-        names = {task}  # it failed before it had a score
-    suite = suite_of(record)
-    if not names or not suite or names >= set(suite):
-        return "suite"
-    return "+".join(name for name in suite if name in names)
-
-
-# What the runs behind one single_task cell have in common.
-_SINGLE = tuple(name for name in CELL if name not in ("target", "scored"))
-
-
-def _single_task(
-    records: Sequence[Record], rows: Sequence[dict[str, Any]]
-) -> tuple[list[dict[str, Any]], set[tuple[Any, ...]], list[str]]:
-    """A row like those of ``runs`` for each seed whose runs cover the suite.
-
-    Returns:
-        these rows, the cells (as CELL) that they are made of, and warnings on incomplete sets.
-    """
-    groups: dict[tuple[Any, ...], dict[int, dict[str, tuple[Record, dict[str, Any]]]]] = {}
-    suites: dict[str, set[str]] = defaultdict(set)
-    for record in records:
-        suites[record.suite] |= set(suite_of(record)) or set(record.scores)
-    # Of two runs for one benchmark, the one scored on the whole suite, then the first by name.
-    order = sorted(
-        zip(records, rows, strict=True),
-        key=lambda pair: (pair[1]["scored"] != "suite", pair[0].target, pair[0].run_id),
-    )
-    wanted: dict[tuple[Any, ...], set[str]] = {}
-    tried: Counter[tuple[Any, ...]] = Counter()
-    for record, row in order:
-        task = task_of(record)
-        if task is None or record.floor:
-            continue
-        key = tuple(row[name] for name in _SINGLE)
-        wanted.setdefault(key, set()).update(suite_of(record) or suites[record.suite])
-        tried[(*key, record.seed)] += 1
-        members = groups.setdefault(key, {}).setdefault(record.seed, {})
-        if record.status == "done" and task in record.scores:
-            members.setdefault(task, (record, row))
-    composed: list[dict[str, Any]] = []
-    parts: set[tuple[Any, ...]] = set()
-    warnings: list[str] = []
-    for key in sorted(groups, key=str):
-        names = [name for name in (*BENCHMARKS, *sorted(wanted[key])) if name in wanted[key]]
-        names = list(dict.fromkeys(names))
-        if len(names) < 2:
-            continue
-        for seed, members in sorted(groups[key].items()):
-            missing = [name for name in names if name not in members]
-            if missing:
-                if tried[(*key, seed)] > 1:  # one run for one benchmark is no attempt
-                    warnings.append(_incomplete(key, seed, missing))
-                continue
-            composed.append(_composed(key, seed, [members[name] for name in names], names))
-            parts |= {tuple(row[name] for name in CELL) for _, row in members.values()}
-    return composed, parts, warnings
-
-
-def _incomplete(key: tuple[Any, ...], seed: int, missing: Sequence[str]) -> str:
-    cell = dict(zip(_SINGLE, key, strict=True))
-    return (
-        f"{cell['method']} (pool {cell['pool']}, {cell['pool_size']} rows, budget "
-        f"{cell['budget']}, model {cell['model']}) has no single_task row for seed {seed}: no "
-        f"finished run for {', '.join(missing)}."
-    )
-
-
-def _composed(
-    key: tuple[Any, ...],
-    seed: int,
-    members: Sequence[tuple[Record, dict[str, Any]]],
-    names: Sequence[str],
-) -> dict[str, Any]:
-    """One seed's single-task result: scores by benchmark, costs as means over the runs."""
-    row = dict(zip(_SINGLE, key, strict=True))
-    row |= {"target": SINGLE_TASK, "scored": "suite", "seed": seed, "status": "done"}
-    row["floor"] = False
-    scores = {name: record.scores[name] for name, (record, _) in zip(names, members, strict=True)}
-    row |= _score_columns(scores, names, mean=True)
-    for name in _COSTS:
-        values = _present([one for _, one in members], name)
-        row[name] = statistics.fmean(values) if values else None
-    return row
+    wanted_columns = tuple(column(name) for name in benchmarks)
+    leaderboard = _leaderboard([*rows, *composed], wanted_columns, parts)
+    return Board(records, runs, leaderboard, wanted_columns, warnings)
 
 
 def _leaderboard(
     rows: Sequence[dict[str, Any]],
-    score_columns: Sequence[str],
+    wanted_columns: Sequence[str],
     parts: Collection[tuple[Any, ...]] = (),
 ) -> pd.DataFrame:
     """Aggregate rows of ``runs`` over seeds, best mean of each contest first, floors last."""
     cells: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         cells[tuple(row[name] for name in CELL)].append(row)
-    scores = ["mean", *score_columns]
+    scores = ["mean", *wanted_columns]
     aggregated = []
     for key, members in cells.items():
         done = [row for row in members if row["status"] == "done"]
@@ -322,15 +159,15 @@ def _leaderboard(
         cell["n_seeds"] = len({row["seed"] for row in done})
         cell["n_failed"] = len(members) - len(done)
         for name in scores:
-            values = _present(done, name)
-            errors = _present(done, f"{name}_stderr")
+            values = present(done, name)
+            errors = present(done, f"{name}_stderr")
             cell[name] = statistics.fmean(values) if values else None
             cell[f"{name}_sd"] = statistics.stdev(values) if len(values) > 1 else None
             cell[f"{name}_stderr"] = (
                 math.sqrt(statistics.fmean(error**2 for error in errors)) if errors else None
             )
-        for name in _COSTS:
-            values = _present(done, name)
+        for name in COSTS:
+            values = present(done, name)
             cell[name] = statistics.fmean(values) if values else None
         aggregated.append(cell)
     aggregated.sort(
@@ -350,9 +187,9 @@ def _leaderboard(
             cell["rank"] = ranks[contest]
     columns = [
         *CELL[:6], "rank", "n_seeds", "n_failed", "mean", "mean_sd", "mean_stderr",
-        *score_columns,
-        *_COSTS, *CELL[6:], "floor", "part_of",
-        *(f"{name}_{kind}" for name in score_columns for kind in ("sd", "stderr")),
+        *wanted_columns,
+        *COSTS, *CELL[6:], "floor", "part_of",
+        *(f"{name}_{kind}" for name in wanted_columns for kind in ("sd", "stderr")),
     ]  # fmt: skip
     return pd.DataFrame(aggregated, columns=columns)
 
@@ -438,15 +275,3 @@ def _unlike_suites(records: Iterable[Record]) -> list[str]:
         for key, sets in sorted(seen.items(), key=lambda item: str(item[0]))
         if len(sets) > 1
     ]
-
-
-def _present(rows: Iterable[dict[str, Any]], name: str) -> list[float]:
-    return [row[name] for row in rows if row.get(name) is not None]
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

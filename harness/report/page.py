@@ -16,12 +16,14 @@ from typing import Any
 
 import pandas as pd
 
-from harness.board import BENCHMARKS, SINGLE_TASK, Board, spending
+from harness.board import Board, spending
+from harness.board_rows import BENCHMARKS
 from harness.files import write_atomic
 from harness.report.compared import Compared, pair
 from harness.report.figures import Picture
 from harness.report.style import embedded
 from harness.report.table import contests, flops
+from harness.single_task import SINGLE_TASK
 
 _HERE = Path(__file__).parent
 MICRO = "micro"  # the name of the embedded model

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.board import BENCHMARKS, CONTEST, Board, spending
+from harness.board import CONTEST, Board, spending
+from harness.board_rows import BENCHMARKS
 from harness.report.compared import Compared, compare, pair
 from harness.report.style import short
 

@@ -11,8 +11,10 @@ import time
 import pandas as pd
 import pytest
 
-from harness.board import BENCHMARKS, SINGLE_TASK, read_board, scored_on, spending
+from harness.board import read_board, spending
+from harness.board_rows import BENCHMARKS, scored_on
 from harness.record import Record, Score, StageCost, write_record
+from harness.single_task import SINGLE_TASK
 
 FIRST = [
     *("run_id", "status", "method", "pool", "pool_size", "budget", "target", "model"),

@@ -15,7 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from harness import paper
-from harness.board import BENCHMARKS
+from harness.board_rows import BENCHMARKS
 from harness.check import check
 from harness.record import read_record
 from harness.report import build_report

@@ -17,7 +17,8 @@ import pytest
 from rich.console import Console
 
 from harness import paper
-from harness.board import BENCHMARKS, read_board
+from harness.board import read_board
+from harness.board_rows import BENCHMARKS
 from harness.record import Record, Score, Selection, StageCost, Training, write_record
 from harness.report import build_report, print_summary
 from harness.report.__main__ import main

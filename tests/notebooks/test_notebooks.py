@@ -12,7 +12,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from harness.board import BENCHMARKS
+from harness.board_rows import BENCHMARKS
 from harness.record import Record, Score, read_record, write_record
 
 ROOT = Path(__file__).parents[2]
