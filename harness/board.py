@@ -124,7 +124,7 @@ def _board(records: list[Record], unreadable: list[dict[str, Any]], repeated: in
     columns = [
         *FIRST,
         *(f"{name}_stderr" for name in BENCHMARKS),
-        *(column for name in extra for column in (column(name), f"{column(name)}_stderr")),
+        *(head for name in extra for head in (column(name), f"{column(name)}_stderr")),
         *LAST,
     ]
     rows = [run_row(record, benchmarks) for record in records]
