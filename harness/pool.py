@@ -145,7 +145,8 @@ class Pool:
     def _file(self) -> pa.RecordBatchFileReader:
         import pyarrow as pa
 
-        return pa.ipc.open_file(pa.memory_map(str(self.path / "rows.arrow")))
+        # Read, not mapped: pages of a mapped file count as memory until the system takes them back.
+        return pa.ipc.open_file(pa.OSFile(str(self.path / "rows.arrow"), "rb"))
 
     def rows(self, positions: Sequence[int] | np.ndarray | range) -> list[Row]:
         """The rows at ``positions`` (any order, repeats allowed)."""
