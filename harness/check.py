@@ -69,7 +69,6 @@ def check(arguments: list[str]) -> Request:
             _refuse_sweep(parsed)
         config = None
         for choice in _each_choice(parsed):
-            _check_keys(choice)
             config = config or choice.config
             choice.build()
     assert config is not None
@@ -236,7 +235,11 @@ class _Choice:
     @property
     def config(self) -> DictConfig:
         if self._config is None:
-            self._config = _compose(self.words)
+            try:
+                self._config = _compose(self.words)
+            except UsageError:
+                _check_keys(self)  # Hydra's own words for a misspelt key say less
+                raise
         return self._config
 
     def build(self) -> None:

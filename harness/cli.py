@@ -101,7 +101,8 @@ def _report(request: Request) -> None:
     if request.until == "record" and (request.out / "records").is_dir():
         from harness.report import build_report, print_summary
 
-        print_summary(request.out, build_report([request.out], request.out))
+        paths = build_report([request.out], request.out, if_changed=True)
+        print_summary(request.out, paths)
 
 
 def _calm_libraries() -> None:
