@@ -36,11 +36,12 @@ def column(name: str) -> str:
 
 
 def run_row(record: Record, benchmarks: Sequence[str]) -> dict[str, Any]:
-    """One run as a row of ``runs``."""
+    """One run as a row of ``runs``; ``results`` is no column: by benchmark, score and run id."""
     row = {name: getattr(record, name) for name in (*CELL[:-1], "run_id", "status")}
     row |= {"seed": record.seed, "floor": record.floor, "error": one_line(record.error)}
     row["scored"] = scored_on(record)
     row |= score_columns(record.scores, benchmarks, mean=row["scored"] == "suite")
+    row["results"] = {name: (score, record.run_id) for name, score in record.scores.items()}
     row |= {name: getattr(record, name) for name in ("flops_select", "flops_train", "flops_total")}
     row |= {
         "flops_paper": record.flops_paper,

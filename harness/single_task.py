@@ -84,6 +84,10 @@ def _composed(
     row["floor"] = False
     scores = {name: record.scores[name] for name, (record, _) in zip(names, members, strict=True)}
     row |= score_columns(scores, names, mean=True)
+    row["results"] = {
+        name: (scores[name], record.run_id)
+        for name, (record, _) in zip(names, members, strict=True)
+    }
     for name in COSTS:
         values = present([one for _, one in members], name)
         row[name] = statistics.fmean(values) if values else None

@@ -15,6 +15,9 @@ target. A method that looks at no queries (target ``any``) trains one model for 
 so competes with ``single_task`` and with ``multi_task`` alike, as in the paper's Tables 1 and 2.
 Runs scored on a part of the suite have no mean and no rank; those that a ``single_task`` cell is
 made of have no rank beside it.
+
+Differences, intervals and all else that is said of chance come from the per-item results
+(harness/statistics); where a run has none, from its recorded standard errors.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,9 +48,18 @@ from harness.board_rows import (
 from harness.files import write_atomic
 from harness.record import Record, RecordError, find_records, read_record
 from harness.single_task import SINGLE_TASK, single_task_rows
+from harness.statistics.columns import (
+    BENCHMARK_COLUMNS,
+    CONTEST,
+    MEAN_COLUMNS,
+    Entry,
+    Items,
+    Statistics,
+    add_columns,
+)
+from harness.statistics.items import ItemScores, ItemStore
 
-REFERENCE_METHOD = "random"  # what the others are held against in plots
-CONTEST = ("suite", "judge", "model", "recipe", "pool", "pool_size", "budget")
+REFERENCE_METHOD = "random"  # what the others are held against
 
 
 @dataclass
@@ -64,6 +76,8 @@ class Board:
             names the cell that a row is a part of (``single_task``) or is empty.
         benchmarks: columns of the seven, then of others found, by name.
         warnings: what a reader of the numbers should know.
+        statistics: the reference method, how far small settings decide as large ones do, and notes
+            on how the runs could be compared.
     """
 
     records: list[Record]
@@ -71,6 +85,7 @@ class Board:
     leaderboard: pd.DataFrame
     benchmarks: tuple[str, ...] = BENCHMARKS
     warnings: list[str] = field(default_factory=list)
+    statistics: Statistics = field(default_factory=lambda: Statistics(REFERENCE_METHOD))
 
     @property
     def failures(self) -> pd.DataFrame:
@@ -78,22 +93,33 @@ class Board:
         return self.runs[self.runs["status"] != "done"]
 
     def write(self, folder: Path) -> dict[str, Path]:
-        """Write ``runs.csv`` and ``leaderboard.csv`` and return their paths."""
-        paths = {"runs": folder / "runs.csv", "leaderboard": folder / "leaderboard.csv"}
-        write_atomic(paths["runs"], csv(self.runs))
-        write_atomic(paths["leaderboard"], csv(self.leaderboard))
+        """Write ``runs.csv`` and ``leaderboard.csv``, and return their paths.
+
+        Where settings of several sizes can be held against each other, ``decisions.csv`` too.
+        """
+        frames = {"runs": self.runs, "leaderboard": self.leaderboard}
+        if self.statistics.decisions:
+            frames["decisions"] = pd.DataFrame(self.statistics.decisions, dtype=object)
+        paths = {name: folder / f"{name}.csv" for name in frames}
+        for name, frame in frames.items():
+            write_atomic(paths[name], csv(frame))
         return paths
 
 
-def read_board(folders: Iterable[Path]) -> Board:
-    """Read every record below ``folders``.
+def read_board(folders: Iterable[Path], reference: str = REFERENCE_METHOD) -> Board:
+    """Read every record below ``folders``, and the per-item results that they name.
 
     A file that is no readable record becomes a row with the status ``unreadable``.
+
+    Args:
+        folders: searched for ``records/*.json``, at any depth.
+        reference: the method that the others of a contest are held against.
 
     Raises:
         FileNotFoundError: a folder does not exist.
     """
     runs: dict[str, Record] = {}
+    roots: dict[str, Path] = {}
     unreadable: list[dict[str, Any]] = []
     repeated = 0
     for path in find_records(*folders):
@@ -108,10 +134,30 @@ def read_board(folders: Iterable[Path]) -> Board:
         repeated += former is not None
         if former is None or (former.status, record.status) == ("failed", "done"):
             runs[record.run_id] = record
-    return _board(list(runs.values()), unreadable, repeated)
+            roots[record.run_id] = path.parent.parent
+    store = ItemStore()
+
+    def items(run_id: str, benchmark: str) -> ItemScores | None:
+        relative = runs[run_id].scores[benchmark].items
+        return store.scores(roots[run_id], relative) if relative else None
+
+    board = _board(list(runs.values()), unreadable, repeated, items, reference)
+    store.save()
+    if store.problems:
+        first, problem = next(iter(store.problems.items()))
+        board.statistics.notes.append(
+            f"{len(store.problems)} per-item files cannot be used, e.g. {first}: {problem}."
+        )
+    return board
 
 
-def _board(records: list[Record], unreadable: list[dict[str, Any]], repeated: int) -> Board:
+def _board(
+    records: list[Record],
+    unreadable: list[dict[str, Any]],
+    repeated: int,
+    items: Items,
+    reference: str,
+) -> Board:
     records = sorted(
         records,
         key=lambda record: tuple(
@@ -136,15 +182,18 @@ def _board(records: list[Record], unreadable: list[dict[str, Any]], repeated: in
     if repeated:
         warnings.append(f"{repeated} records name a run that another record names; taken once.")
     wanted_columns = tuple(column(name) for name in benchmarks)
-    leaderboard = _leaderboard([*rows, *composed], wanted_columns, parts)
-    return Board(records, runs, leaderboard, wanted_columns, warnings)
+    entries = _aggregate([*rows, *composed], wanted_columns, parts)
+    columns_of = dict(zip(benchmarks, wanted_columns, strict=True))
+    found_statistics = add_columns(entries, columns_of, items, reference)
+    leaderboard = _leaderboard([entry.row for entry in entries], wanted_columns)
+    return Board(records, runs, leaderboard, wanted_columns, warnings, found_statistics)
 
 
-def _leaderboard(
+def _aggregate(
     rows: Sequence[dict[str, Any]],
     wanted_columns: Sequence[str],
-    parts: Collection[tuple[Any, ...]] = (),
-) -> pd.DataFrame:
+    parts: Collection[tuple[Any, ...]],
+) -> list[Entry]:
     """Aggregate rows of ``runs`` over seeds, best mean of each contest first, floors last."""
     cells: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
@@ -169,16 +218,25 @@ def _leaderboard(
         for name in COSTS:
             values = present(done, name)
             cell[name] = statistics.fmean(values) if values else None
-        aggregated.append(cell)
-    aggregated.sort(
-        key=lambda cell: (
-            *(cell[name] for name in CONTEST),
-            cell["floor"],
-            bool(cell["part_of"]),
-            math.inf if cell["mean"] is None else -cell["mean"],
-            *(cell[name] for name in CELL),
-        )
+        aggregated.append(Entry(cell, done))
+    aggregated.sort(key=lambda entry: _place(entry.row))
+    return aggregated
+
+
+def _place(cell: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (
+        *(cell[name] for name in CONTEST),
+        cell["floor"],
+        bool(cell["part_of"]),
+        math.inf if cell["mean"] is None else -cell["mean"],
+        *(cell[name] for name in CELL),
     )
+
+
+def _leaderboard(
+    aggregated: Sequence[dict[str, Any]], wanted_columns: Sequence[str]
+) -> pd.DataFrame:
+    """The cells, in their order, as a table with ranks."""
     ranks: Counter[tuple[Any, ...]] = Counter()
     for cell in aggregated:
         contest = tuple(cell[name] for name in CONTEST)
@@ -190,6 +248,8 @@ def _leaderboard(
         *wanted_columns,
         *COSTS, *CELL[6:], "floor", "part_of",
         *(f"{name}_{kind}" for name in wanted_columns for kind in ("sd", "stderr")),
+        *MEAN_COLUMNS,
+        *(f"{name}_{kind}" for name in wanted_columns for kind in BENCHMARK_COLUMNS),
     ]  # fmt: skip
     return pd.DataFrame(aggregated, columns=columns)
 
@@ -233,6 +293,8 @@ def _cell(name: str, value: Any) -> str:
     if isinstance(value, float):
         if name.startswith("flops"):
             return f"{value:.6g}"
+        if name == "p" or name.endswith("p_holm"):
+            return f"{value:.4g}"
         if value.is_integer() and (name in _WHOLE or name.startswith("n_")):
             return str(int(value))
         digits = 1 if name == "peak_memory_mb" else 3 if name.startswith("seconds") else 4
@@ -240,8 +302,8 @@ def _cell(name: str, value: Any) -> str:
     return str(value)
 
 
-_WHOLE = ("pool_size", "budget", "seed", "rank", "tokens_train", "rows_trained",
-          "rows_without_labels", "rows_truncated")  # fmt: skip
+_WHOLE = ("pool_size", "budget", "seed", "rank", "rank_low", "rank_high", "tokens_train",
+          "rows_trained", "rows_without_labels", "rows_truncated")  # fmt: skip
 
 
 def _mixtures(records: Iterable[Record]) -> list[str]:
