@@ -13,13 +13,22 @@ from typing import Any
 import numpy as np
 import torch
 
+from evaluation.prefixes import Prefixes
+
+# Tokens of states of shared beginnings that may be kept between batches.
+KEPT_TOKENS = 8192
+
 
 @dataclass
 class Row:
-    """One text to continue, and what became of it."""
+    """One text to continue, and what became of it.
+
+    ``shared`` is the number of first tokens whose states are computed once, for other rows too.
+    """
 
     ids: list[int]
     max_new: int
+    shared: int = 0
     stops: tuple[str, ...] = ()
     temperature: float = 0.0
     top_p: float = 1.0
@@ -46,6 +55,13 @@ class Decoder:
         accepted = inspect.signature(_base(model).forward).parameters
         self._positions = "position_ids" in accepted
         self._keeps_logits = "logits_to_keep" in accepted
+        self.prefixes = Prefixes(_base(model), self._states, KEPT_TOKENS)
+        if not self._positions:
+            self.prefixes.refuse()
+
+    @torch.inference_mode()
+    def _states(self, ids: torch.Tensor, mask: torch.Tensor) -> Any:
+        return self._forward(ids, mask, keep=1, use_cache=True)
 
     def _padded(self, rows: Iterable[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Left-padded ids and mask, each [rows, longest]."""
@@ -66,21 +82,47 @@ class Decoder:
             kwargs["logits_to_keep"] = keep
         return self.model(input_ids=ids, attention_mask=mask, **kwargs)
 
+    def _read(
+        self, rows: Sequence[tuple[Sequence[int], int]], keep: int, room: int, use_cache: bool
+    ) -> tuple[Any, torch.Tensor]:
+        """A pass over (ids, shared) rows, shared beginnings from their states; output and mask.
+
+        ``room`` is how many tokens will be generated behind.
+        """
+        behind = max(len(ids) - shared for ids, shared in rows)
+        before = self.prefixes.before([tuple(ids[:shared]) for ids, shared in rows], behind + room)
+        if before is None:
+            ids, mask = self._padded([ids for ids, _ in rows])
+            return self._forward(ids, mask, keep, use_cache=use_cache), mask
+        cache, mask = before
+        ids, rest = self._padded([ids[shared:] for ids, shared in rows])
+        # Padding between a beginning and the rest is masked, and positions count real tokens only.
+        mask = torch.cat([mask, rest], dim=1)
+        return self._forward(ids, mask, keep, past_key_values=cache, use_cache=True), mask
+
     @torch.inference_mode()
-    def score(self, batch: Sequence[Sequence[int]], last: int) -> torch.Tensor:
-        """fp32 log-probabilities behind the last tokens of each row, [rows, last, vocabulary]."""
-        logits = self._forward(*self._padded(batch), keep=last, use_cache=False).logits[:, -last:]
-        return logits.float().log_softmax(-1)
+    def score(
+        self, batch: Sequence[Sequence[int]], last: int, shared: Sequence[int] | None = None
+    ) -> torch.Tensor:
+        """fp32 log-probabilities behind the last tokens of each row, [rows, last, vocabulary].
+
+        Args:
+            batch: token ids.
+            last: how many last tokens.
+            shared: as in ``Row``; at least ``last`` tokens stay outside.
+        """
+        rows = list(zip(batch, shared or [0] * len(batch), strict=True))
+        output, _ = self._read(rows, last, 0, use_cache=False)
+        return output.logits[:, -last:].float().log_softmax(-1)
 
     @torch.inference_mode()
     def extend(self, batch: list[Row]) -> None:
         """Fill in ``new`` and ``text`` of all rows. Rows that have ended leave the batch."""
         # Samples of one prompt share its pass.
-        prompts = {
-            ids: number for number, ids in enumerate(dict.fromkeys(tuple(r.ids) for r in batch))
-        }
-        ids, mask = self._padded(prompts)
-        output = self._forward(ids, mask, keep=1, use_cache=True)
+        shared = {tuple(row.ids): row.shared for row in batch}
+        prompts = {ids: number for number, ids in enumerate(shared)}
+        room = max(row.max_new for row in batch)
+        output, mask = self._read(list(shared.items()), 1, room, use_cache=True)
         cache, logits = output.past_key_values, output.logits[:, -1]
         if len(prompts) < len(batch):
             rows = torch.tensor([prompts[tuple(row.ids)] for row in batch], device=mask.device)

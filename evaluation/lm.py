@@ -8,7 +8,7 @@ several times, lets the checkpoint's generation settings in, and costs seconds t
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,13 @@ from lm_eval.api.model import LM
 from tqdm import tqdm
 
 from evaluation.decoding import Decoder, Row
+from evaluation.prefixes import shared_lengths
 from harness.seeds import generator
+
+Ids = tuple[int, ...]
+
+# Shorter beginnings go together in one batch: keeping them apart would cost more in padding.
+LONG = 128
 
 
 class ChatLM(LM):
@@ -32,6 +38,8 @@ class ChatLM(LM):
         seed: of sampled text. A sample depends on seed, task, item and its number, not on its
             batch.
         progress: whether to show a bar.
+        share: whether beginnings that prompts share are computed once. Outputs are the same within
+            rounding; where a model's cache does not allow it, whole prompts are read.
 
     Attributes:
         lengths: for each task the (prompt, generated) token counts of its requests, in order.
@@ -48,6 +56,7 @@ class ChatLM(LM):
         max_length: int,
         seed: int,
         progress: bool,
+        share: bool = True,
     ) -> None:
         super().__init__()
         self.tokenizer = tokenizer
@@ -62,6 +71,7 @@ class ChatLM(LM):
         probe = tokenizer("a").input_ids
         self._adds_bos = tokenizer.bos_token_id is not None and probe[0] == tokenizer.bos_token_id
         self._decoder = Decoder(model, tokenizer)
+        self._share = share and self._decoder.prefixes.served
 
     # What lm-eval asks for.
 
@@ -104,11 +114,13 @@ class ChatLM(LM):
                 self.lengths[request.task_name].append((len(fed), 0))
             jobs[tuple(fed)].append((index, goal))
         answers: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
-        order = sorted(jobs, key=len, reverse=True)
+        behind = max((len(goal) for goals in jobs.values() for _, goal in goals), default=1)
+        shared = self._shared(list(jobs), behind)
+        order = sorted(jobs, key=_place(shared), reverse=True)
         bar = self._bar(len(order), "choices", disable_tqdm)
-        for batch in self._batches(order, len):
+        for batch in self._batches(order, lambda fed: (shared[fed], len(fed) - shared[fed])):
             longest = max(len(goal) for fed in batch for _, goal in jobs[fed])
-            logits = self._decoder.score(batch, longest)
+            logits = self._decoder.score(batch, longest, [shared[fed] for fed in batch])
             for row, fed in enumerate(batch):
                 for index, goal in jobs[fed]:
                     steps = logits[row, longest - len(goal) :]
@@ -144,10 +156,16 @@ class ChatLM(LM):
                 seen[key] += 1
                 row.uniforms = generator(self.seed, name).random(new)
             rows.append(row)
+        shared = self._shared([tuple(row.ids) for row in rows], 1)
+        for row in rows:
+            row.shared = shared[tuple(row.ids)]
+        place = _place(shared)
         # Rows that may run equally long go together, the largest batch first.
-        order = sorted(rows, key=lambda row: (row.max_new, len(row.ids)), reverse=True)
+        order = sorted(rows, key=lambda row: (row.max_new, *place(tuple(row.ids))), reverse=True)
         bar = self._bar(len(rows), "answers", disable_tqdm)
-        for batch in self._batches(order, lambda row: len(row.ids) + row.max_new):
+        for batch in self._batches(
+            order, lambda row: (row.shared, len(row.ids) - row.shared + row.max_new)
+        ):
             self._decoder.extend(batch)
             bar.update(len(batch))
         bar.close()
@@ -179,19 +197,44 @@ class ChatLM(LM):
         self.truncated[task] += 1
         return [ids[0], *ids[len(ids) - room + 1 :]]
 
-    def _batches(self, order: Sequence[Any], size: Any) -> Iterator[list[Any]]:
+    def _shared(self, prompts: list[Ids], behind: int) -> dict[Ids, int]:
+        """How many first tokens each prompt shares; ``behind`` tokens stay outside at least."""
+        if not self._share:
+            return dict.fromkeys(prompts, 0)
+        return dict(zip(prompts, shared_lengths(prompts, behind), strict=True))
+
+    def _batches(
+        self, order: Sequence[Any], size: Callable[[Any], tuple[int, int]]
+    ) -> Iterator[list[Any]]:
+        """Rows in order; ``size`` gives a row's two parts, which are padded each for itself."""
         batch: list[Any] = []
-        longest = 0
+        widest = (0, 0)
         for row in order:
-            longest_with = max(longest, size(row))
+            first, second = size(row)
+            wider = max(widest[0], first), max(widest[1], second)
             full = len(batch) == self.batch_size
-            if batch and (full or longest_with * (len(batch) + 1) > self.batch_tokens):
+            if batch and (full or sum(wider) * (len(batch) + 1) > self.batch_tokens):
                 yield batch
-                batch, longest_with = [], size(row)
+                batch, wider = [], (first, second)
             batch.append(row)
-            longest = longest_with
+            widest = wider
         if batch:
             yield batch
 
     def _bar(self, total: int, what: str, disable: bool) -> Any:
         return tqdm(total=total, desc=what, leave=False, disable=disable or not self.progress)
+
+
+def _place(shared: dict[Ids, int]) -> Callable[[Ids], tuple[Any, ...]]:
+    """A sort key by which prompts with a long beginning in common are neighbours, then by length.
+
+    Large groups of prompts come last, by their longest.
+    """
+
+    def group(ids: Ids) -> Ids:
+        return ids[: shared[ids]] if shared[ids] >= LONG else ()
+
+    longest: dict[Ids, int] = defaultdict(int)
+    for ids in shared:
+        longest[group(ids)] = max(longest[group(ids)], len(ids))
+    return lambda ids: (longest[group(ids)], group(ids), len(ids) - shared[ids])

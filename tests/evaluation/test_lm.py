@@ -218,8 +218,13 @@ def test_long_prompts_lose_the_left_and_are_counted(model: Any) -> None:
 def test_batches_keep_to_both_limits(model: Any) -> None:
     lm = make(model, byte_tokenizer(False), batch_size=3, batch_tokens=100)
     sizes = [90, 50, 40, 30, 30, 10, 10, 10, 10]
-    assert list(lm._batches(sizes, lambda n: n)) == [[90], [50, 40], [30, 30, 10], [10, 10, 10]]
-    assert list(lm._batches([200, 1], lambda n: n)) == [[200], [1]]
+    assert list(lm._batches(sizes, lambda n: (0, n))) == [
+        [90],
+        [50, 40],
+        [30, 30, 10],
+        [10, 10, 10],
+    ]
+    assert list(lm._batches([200, 1], lambda n: (0, n))) == [[200], [1]]
 
 
 def test_the_checkpoints_generation_settings_do_not_matter(model: Any) -> None:
