@@ -111,8 +111,20 @@ class Context:
         return found.array("loss_sum"), found.array("lengths").astype(np.int64) - 1
 
     def token_lengths(self) -> np.ndarray:
-        """int64 [rows]: tokens of the whole row in the selector model's template, uncut."""
-        return self.features.pass_over("tokens", "full").array("lengths").astype(np.int64)
+        """int64 [rows]: tokens of the whole row in the selector model's template, uncut.
+
+        Charged with its tokens and seconds; no model runs, so there are no FLOPs.
+        """
+        found = self.features.pass_over("tokens", "full")
+        lengths = found.array("lengths").astype(np.int64)
+        self.charge(
+            "tokens",
+            StageCost(
+                stage="score", rows=len(lengths), tokens=int(lengths.sum()), reused=found.reused,
+                seconds=found.seconds, peak_memory_mb=found.peak_memory_mb,
+            ),
+        )  # fmt: skip
+        return lengths
 
     def compute(
         self, kind: str, identity: Mapping[str, Any], compute: Compute, *, bytes_per_row: int

@@ -91,9 +91,13 @@ def test_length_puts_the_longest_first(make_pool: MakePool, store: Store, micro_
     pool = make_pool(
         [{"id": str(i), "messages": conversation("q", text)} for i, text in enumerate(texts)]
     )
-    found = Length(name="length").order(context(pool, store, micro_model))
+    seen = context(pool, store, micro_model)
+    found = Length(name="length").order(seen)
     assert pool.ids(found.positions) == ["3", "1", "2", "0"]
     assert found.scores[0] > 800  # counted uncut, beyond max_length
+    (cost,) = seen.costs  # counting takes time and tokens, but no model runs
+    assert (cost.stage, cost.flops, cost.rows) == ("score", 0, len(found.scores))
+    assert cost.tokens == found.scores.sum() and cost.seconds > 0
     assert np.all(np.diff(found.scores) <= 0)
 
 
