@@ -62,16 +62,21 @@ class Grading:
         judge: whom AlpacaEval asks.
         folder: where a metric may leave files of its own.
         progress: whether a metric that takes time may show a bar.
+        source: where the benchmark's data is, for metrics that have files of their own.
     """
 
     judge: Judge | None
     folder: Path
     progress: bool = False
+    source: Source | None = None
 
 
 @dataclass
 class Grades:
-    """A metric's result: one value in [0, 1] per item, and remarks for ``Score.notes``."""
+    """A metric's result: one value in [0, 1] per item, and remarks for ``Score.notes``.
+
+    NaN is an item that could not be scored (no verdict of a judge); it is left out of the mean.
+    """
 
     values: list[float]
     notes: dict[str, Any] = field(default_factory=dict)

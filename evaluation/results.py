@@ -31,7 +31,7 @@ def write_items(
                 "prompt_hash": prompt_hash,
                 "outputs": list(texts),
                 "target": item.target,
-                "score": value,
+                "score": value if value == value else None,  # NaN: no verdict
             },
             ensure_ascii=False,
         )

@@ -156,7 +156,7 @@ class Suite(Component):
         self.check()
         tasks = {name: self._task(name) for name in self.benchmarks}
         for name, task in tasks.items():
-            task.how = Grading(judge, out_dir / "work" / name, progress)
+            task.how = Grading(judge, out_dir / "work" / name, progress, self._source())
         lm = ChatLM(
             model,
             tokenizer,
@@ -187,8 +187,9 @@ class Suite(Component):
 
     def _result(self, task: Any, out_dir: Path, truncated: int) -> Score:
         benchmark, values = task.benchmark, task.grades.values
-        groups = [item.group for item in task.items]
-        score, stderr = mean_and_error(values, groups, benchmark.average)
+        # NaN: no verdict of the judge. Such items are kept in the per-item results.
+        scored = [(v, item.group) for v, item in zip(values, task.items, strict=True) if v == v]
+        score, stderr = mean_and_error(*zip(*scored, strict=True), benchmark.average)
         notes = dict(task.grades.notes)
         if truncated:
             notes["prompts_truncated"] = truncated
@@ -203,7 +204,7 @@ class Suite(Component):
         return Score(
             score=score,
             stderr=stderr,
-            n=len(values),
+            n=len(scored),
             metric=benchmark.metric_name,
             items=f"items/{path.name}",
             notes=notes,

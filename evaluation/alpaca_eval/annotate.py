@@ -4,99 +4,121 @@ from __future__ import annotations
 
 import io
 import logging
-import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr
+from dataclasses import dataclass, field
 from typing import Any
 
-from evaluation.base import Grades, Grading, Item
-from evaluation.judges import SEPARATOR, Judge
-
-_NAME = "model"  # of the judged outputs in alpaca-eval's board
-
-# What would end a message of the judge's prompt, or be filled in by alpaca-eval's template.
-_MARKERS = re.compile(r"<\|(im_start|im_end|endoftext)\|>")
-_PLACEHOLDER = re.compile(r"\{(?=(?:instruction|input|output_1|output_2)\})")
+from evaluation.base import Grading, Item
+from evaluation.judges import Judge
+from evaluation.judges.neutral import neutralise
 
 
-def neutralise(text: str) -> str:
-    """A text that cannot speak to the judge outside its own quotation."""
-    text = _MARKERS.sub(r"<\1>", text).replace(SEPARATOR, " ")
-    return _PLACEHOLDER.sub("{ ", text)
+@dataclass
+class Verdicts:
+    """What a judge said of answers.
+
+    Attributes:
+        preferences: per item, 0 lost, 0.5 tie, 1 won; NaN where there is no usable verdict.
+        board: alpaca-eval's own figures: win_rate, standard_error, n_wins, n_wins_base, n_draws,
+            n_total, discrete_win_rate.
+        notes: of the judge, and ``unparsable`` where a verdict is missing.
+    """
+
+    preferences: list[float]
+    board: dict[str, float]
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
-def win_rates(items: Sequence[Item], outputs: Sequence[str], how: Grading, judge: Judge) -> Grades:
-    """The judge's preference for each output over ``item.target``: 0 lost, 0.5 tie, 1 won.
+def verdicts(items: Sequence[Item], outputs: Sequence[str], how: Grading, judge: Judge) -> Verdicts:
+    """The judge's preference for each output over ``item.target``.
+
+    An answer without a usable verdict (an unreadable reply, or a refused question) is left out of
+    the rate, as on AlpacaEval's boards; there may be ``judge.max_unparsable`` of them.
 
     Raises:
-        RuntimeError: the judge gave no usable verdict on some pair.
+        RuntimeError: more answers than that have no verdict.
     """
-    with _quiet(how.progress):
+    notes: dict[str, Any] = {"judge": judge.identity()}
+    rows = [
+        {
+            "instruction": neutralise(item.prompt),
+            "output_1": neutralise(str(item.target)),
+            "output_2": neutralise(text),
+            "place": place,
+        }
+        for place, (item, text) in enumerate(zip(items, outputs, strict=True))
+    ]
+    with quiet(how.progress):
         import pandas as pd
-        from alpaca_eval import evaluate
         from alpaca_eval.annotators import PairwiseAnnotator
-
-        class Annotator(PairwiseAnnotator):
-            """Keeps cached preferences as floats; pandas 3 refuses 1.5 in a column of integers."""
-
-            def load_(self, path: Any = None) -> None:
-                super().load_(path)
-                if self.df_annotations is not None:
-                    key = self.annotation_key
-                    self.df_annotations[key] = self.df_annotations[key].astype(float)
+        from alpaca_eval.metrics import get_winrate
 
         how.folder.mkdir(parents=True, exist_ok=True)
-        instructions = [neutralise(item.prompt) for item in items]
-        answers = [neutralise(text) for text in outputs]
-        references = [neutralise(item.target) for item in items]
-        board, annotations = evaluate(
-            model_outputs=_frame(pd, instructions, answers, _NAME),
-            reference_outputs=_frame(pd, instructions, references, "reference"),
-            name=_NAME,
-            output_path=None,
-            precomputed_leaderboard=None,
-            is_return_instead_of_print=True,
-            fn_metric="get_winrate",
-            sort_by="win_rate",
-            Annotator=Annotator,
-            **judge.arguments(how.folder),
-        )
-    preference = {row["instruction"]: row["preference"] for row in annotations}
-    missing = [
-        item.id
-        for item, instruction in zip(items, instructions, strict=True)
-        if not isinstance(preference.get(instruction), int | float)
-        or preference[instruction] != preference[instruction]
-    ]
-    if missing or int(board.loc[_NAME, "n_total"]) != len(items):
-        raise RuntimeError(
-            f"judge {judge.name}: no usable verdict on {len(missing)} of {len(items)} answers "
-            f"(items {', '.join(missing[:5])}); its replies, if kept, are in {how.folder}"
-        )
-    values = [float(preference[instruction]) - 1 for instruction in instructions]
-    return Grades(values, {"judge": judge.identity()})
+        arguments = judge.arguments(how.folder)
+        told = arguments.pop("notes", {})
+        # Verdicts are kept by ourselves: its cache knows neither the endpoint nor the model. All
+        # questions come in one piece, so that their price is known before the first.
+        annotator = PairwiseAnnotator(caching_path=None, **arguments)
+        found = annotator(pd.DataFrame(rows), chunksize=None)
+        by_place = {row["place"]: _number(row.get("preference")) for row in found}
+        preferences = [by_place.get(place, float("nan")) for place in range(len(rows))]
+        missing = [item.id for item, p in zip(items, preferences, strict=True) if p != p]
+        if len(missing) > judge.max_unparsable * len(items) or len(missing) == len(items):
+            raise RuntimeError(
+                f"judge {judge.name}: no usable verdict on {len(missing)} of {len(items)} answers "
+                f"(items {', '.join(missing[:5])}), and judge.max_unparsable is "
+                f"{judge.max_unparsable:g} of them{_example(found)}"
+            )
+        board = get_winrate([{"preference": preference} for preference in preferences])
+    notes |= told
+    if missing:
+        notes["unparsable"] = {"answers": len(missing), "items": missing[:100], "rule": "left out"}
+    return Verdicts(
+        [preference - 1 for preference in preferences],
+        {key: value.item() if hasattr(value, "item") else value for key, value in board.items()},
+        notes,
+    )
 
 
-def _frame(pd: Any, instructions: list[str], outputs: list[str], generator: str) -> Any:
-    return pd.DataFrame({"instruction": instructions, "output": outputs, "generator": generator})
+def _number(value: Any) -> float:
+    """A preference from 1 to 2; 0 was a tie once."""
+    if value is None or isinstance(value, str):
+        return float("nan")
+    return float(value) or 1.5
+
+
+def _example(rows: Sequence[dict[str, Any]]) -> str:
+    """One reply that could not be read."""
+    for row in rows:
+        reply = row.get("preference_raw_completion")
+        if _number(row.get("preference")) != _number(row.get("preference")) and reply == reply:
+            text = reply.get("text") if isinstance(reply, dict) else reply
+            if text:
+                return f"; one reply was {str(text)[:200]!r}"
+    return ""
 
 
 @contextmanager
-def _quiet(progress: bool) -> Iterator[None]:
-    """alpaca-eval sets the root logger to INFO when imported, and chats while it works.
+def quiet(progress: bool) -> Iterator[None]:
+    """alpaca-eval sets the root logger to INFO when imported, and chats through it while it works.
 
-    Its progress bar goes to the standard error stream whatever one asks for.
+    Its progress bars go to the standard error stream whatever one asks for.
     """
     root = logging.getLogger()
-    level, handlers, disabled = root.level, root.handlers[:], root.manager.disable
-    logging.disable(logging.WARNING)
+    level, handlers = root.level, root.handlers[:]
+
+    def of_others(record: logging.LogRecord) -> bool:
+        return record.name != "root"  # a logger's filter sees only what was said to itself
+
+    root.addFilter(of_others)
     try:
         bar = nullcontext() if progress else redirect_stderr(io.StringIO())
         with warnings.catch_warnings(), bar:
             warnings.simplefilter("ignore")
             yield
     finally:
+        root.removeFilter(of_others)
         root.setLevel(level)
         root.handlers[:] = handlers
-        logging.disable(disabled)
