@@ -1,50 +1,67 @@
 """Running functions that a model wrote: who is trusted with what, and what is not covered.
 
-Three processes take part in every run of a program (see ``worker.py``):
+Three processes take part in every run of a program:
 
-- the *candidate* executes the model's code in namespaces of its own (user, mount, PID, network,
-  IPC, host name) with a read-only view of the standard library as its only files, an empty
-  in-memory folder to write in, no capabilities, and limits on time, memory, processes, open files
-  and file size. It is told arguments and answers with values, as plain data; it never holds the
-  test or the secret;
-- the *checker* executes the benchmark's own test outside, calling the candidate for each value.
-  Behind the last assertion it writes a fresh secret into a pipe that the candidate does not have;
-- the *worker* starts both, reads the secret, kills whatever is left and goes on to the next.
+- the *candidate* (``candidate.py``) executes the model's code, isolated by a backend. It is told
+  arguments and answers with values, as plain data; it never holds the test or the secret;
+- the *checker* (``checker.py``) executes the benchmark's own test outside, calling the candidate
+  for each value. Behind the last assertion it writes a fresh secret into a pipe that the candidate
+  does not have;
+- the *worker* (``worker.py``) starts both, reads the secret, watches time and memory
+  (``watch.py``), kills whatever is left and goes on to the next.
 
 So exiting early, printing a marker, replacing ``assert``'s comparison by an object that is equal to
 everything, or looking for the test in memory do not give a pass.
 
-Where the kernel allows no namespaces the limits alone remain, which ``Sandbox.backend`` says and a
-warning repeats: files that the user can read, and the network, are then within the program's reach.
+Backends, the strongest that works is taken and recorded with the score:
 
-Not covered in any case: errors of the kernel; timing channels; load on the machine within the
-limits; benchmarks whose test is itself hostile (it runs with limits but outside the namespaces);
-functions whose arguments or values are not plain data (numbers, text, bytes and containers of
-them). A program's prints go nowhere, and only the standard library can be imported.
+- ``bubblewrap``: a fresh interpreter started by ``bwrap``, in namespaces of its own (user, mount,
+  PID, network, IPC, host name) with a read-only view of the standard library as its only files and
+  32 MiB of memory to write files in, without capabilities.
+- ``namespaces``: the same by our own system calls, in a copy of the worker.
+- ``rlimits``: no namespaces; the same user's processes, and all files, are there.
+
+All three put limits on time, memory, processes, open files and file size, empty the environment and
+add the guards that the kernel has: ``seccomp`` refuses the network, other programs, signals to
+others, tracing, namespaces and mounts (under ``rlimits`` also all changes to files); ``landlock``
+refuses files outside the standard library. ``Sandbox.guards`` names those in force.
+
+Not covered by any backend: errors of the kernel; timing channels; load on the machine within the
+limits; bursts of memory shorter than a twentieth of a second; tests that are themselves hostile
+(they run under limits but outside the isolation); functions whose arguments or values are not plain
+data (numbers, text, bytes and containers of them). A program's prints go nowhere, and only the
+standard library can be imported. Beyond that
+
+- ``bubblewrap`` does not cover errors of bubblewrap itself;
+- ``namespaces`` does not cover what the worker's memory holds: it is copied into the candidate,
+  with nothing of the test or the harness, but with the worker's modules;
+- ``rlimits`` does not cover names and states of other processes where ``landlock`` is missing, and
+  files that the user (root: that anyone) may read. Without ``seccomp`` nothing keeps a program from
+  the network, from signals to the user's processes and from writing the user's files. As root, only
+  modules that the worker has loaded can be imported where the library's folder is closed to others.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
+import functools
 import logging
 import os
 import queue
-import select
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+
+from evaluation.sandbox.client import NotStarted, Worker, WorkerLost
 
 log = logging.getLogger(__name__)
 
-_WORKER = Path(__file__).with_name("worker.py")
+BACKENDS = ("bubblewrap", "namespaces", "rlimits")
+
+# Waiting for a processor is not counted where the kernel tells it, so that more programs than
+# processors may run: those that sleep until their time is up hold up nobody.
+_AT_A_TIME = 4 if os.path.exists("/proc/self/schedstat") else 1
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -80,13 +97,16 @@ class Sandbox:
     """Runs programs in parallel.
 
     Args:
-        timeout: seconds of wall time (and about as much CPU time) for one program.
-        memory_mb: address space of one process of a program.
-        workers: programs at a time; default: the cores this process may use.
-        namespaces: False to do without them, as where the kernel allows none.
+        timeout: seconds for one program: of computing, or of waiting for something other than a
+            processor (``watch.py``).
+        memory_mb: address space of one process of a program, and memory of all of them.
+        workers: programs at a time; default: four for each core this process may use, fewer where
+            memory is short.
+        backend: one of ``BACKENDS``; default: the strongest that works.
 
     Attributes:
-        backend: "namespaces" or "rlimits", known after the first program.
+        backend: of the programs run; "not used" before the first.
+        guards: of the kernel that were in force beside it: "landlock", "seccomp".
     """
 
     def __init__(
@@ -95,43 +115,55 @@ class Sandbox:
         timeout: float = 3.0,
         memory_mb: int = 1024,
         workers: int | None = None,
-        namespaces: bool = True,
+        backend: str | None = None,
     ) -> None:
         self.timeout = timeout
         self.memory_mb = memory_mb
-        self.workers = workers or len(os.sched_getaffinity(0))
-        self.namespaces = namespaces
+        self.workers = workers or _workers(memory_mb)
         self.backend = "not used"
+        self.guards: tuple[str, ...] = ()
+        self._wanted = BACKENDS if backend is None else (backend,)
 
     def run(self, programs: Sequence[Program]) -> list[Verdict]:
         """The verdict on each program; equal programs run once.
 
         Raises:
-            SandboxError: no worker can be started.
+            SandboxError: no worker can be started, or no backend works.
         """
-        verdicts: dict[Program, Verdict] = {}
-        todo: queue.SimpleQueue[Program] = queue.SimpleQueue()
+        if not programs:
+            return []
         different = dict.fromkeys(programs)
+        todo: queue.SimpleQueue[Program] = queue.SimpleQueue()
         for program in different:
             todo.put(program)
+        verdicts: dict[Program, Verdict] = {}
         errors: list[BaseException] = []
+        # The first worker finds the backend, the others must have the same.
+        first: list[Worker] = [self._worker()]
 
         def work() -> None:
-            worker: _Worker | None = None
+            worker: Worker | None = None
             try:
                 while not errors:
                     try:
                         program = todo.get_nowait()
                     except queue.Empty:
                         return
-                    worker = worker or _Worker(self.namespaces)
-                    self.backend = worker.backend
-                    verdict = worker.judge(program, self.timeout, self.memory_mb)
-                    if verdict is None:  # the worker is lost; the next program gets a new one
-                        verdict = Verdict(False, "the sandbox worker died")
-                        worker.close()
-                        worker = None
-                    verdicts[program] = verdict
+                    for attempt in range(1, _ATTEMPTS + 1):
+                        try:
+                            worker = worker or _pop(first) or self._worker()
+                            verdicts[program] = self._judge(worker, program)
+                            break
+                        except WorkerLost as error:
+                            log.info("%s (attempt %d)", error, attempt)
+                            if worker is not None:
+                                worker.close()
+                            worker = None
+                            if attempt < _ATTEMPTS:
+                                continue
+                            if isinstance(error, NotStarted):  # the machine's fault
+                                raise SandboxError(str(error)) from error
+                            verdicts[program] = Verdict(False, "the sandbox worker died")
             except BaseException as error:
                 errors.append(error)
             finally:
@@ -140,101 +172,74 @@ class Sandbox:
 
         count = min(self.workers, len(different))
         threads = [threading.Thread(target=work, daemon=True) for _ in range(count)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        except BaseException as error:  # an interrupt: the threads stop after their program
+            errors.append(error)
+            raise
+        finally:
+            for worker in first:
+                worker.close()
         if errors:
             raise errors[0]
         return [verdicts[program] for program in programs]
 
-
-class _Worker:
-    """The pipe to one worker process."""
-
-    def __init__(self, namespaces: bool) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="sandbox-")
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_WORKER), self._folder.name, str(int(namespaces))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin"},
-            cwd=self._folder.name,
-            start_new_session=True,
-            bufsize=0,
-        )
-        hello = self._read(time.monotonic() + 30)
-        if hello is None:
-            self.close()
+    def _worker(self) -> Worker:
+        for _ in range(_ATTEMPTS):
+            try:
+                worker = Worker(self._wanted)
+                break
+            except WorkerLost as error:
+                log.info("%s", error)
+        else:
             raise SandboxError("the sandbox's worker process does not start")
-        self.backend: str = hello["backend"]
-        if self.backend == "rlimits" and namespaces:
-            _warn_once(hello["reason"])
+        if worker.backend is None:
+            worker.close()
+            reasons = "; ".join(f"{name}: {why}" for name, why in worker.reasons.items())
+            raise SandboxError(f"no backend of the code sandbox works here ({reasons})")
+        if worker.backend == "rlimits" and "namespaces" in worker.reasons:
+            _warn_once("; ".join(worker.reasons.values()), " and ".join(worker.guards))
+        self.backend, self.guards = worker.backend, tuple(worker.guards)
+        self._wanted = (worker.backend,)
+        return worker
 
-    def judge(self, program: Program, timeout: float, memory_mb: int) -> Verdict | None:
-        """The verdict, or ``None`` if the worker does not answer."""
-        # The test goes apart, so that the candidate is started before anyone there has read it.
-        secret = _frame({"prompt": program.prompt, "test": program.test})
+    def _judge(self, worker: Worker, program: Program) -> Verdict:
         head = {
             "code": program.code,
             "entry_point": program.entry_point,
-            "timeout": timeout,
-            "memory_mb": memory_mb,
+            "timeout": self.timeout,
+            "memory_mb": self.memory_mb,
         }
-        try:
-            assert self._process.stdin is not None
-            self._write(_frame(head) + secret)
-        except OSError:
-            return None
-        answer = self._read(time.monotonic() + timeout + 20)
-        return None if answer is None else Verdict(answer["passed"], answer["reason"])
-
-    def close(self) -> None:
-        """Kill the worker and what it started."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                stream.close()
-        self._folder.cleanup()
-
-    def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._process.stdin.fileno(), view) :]  # type: ignore[union-attr]
-
-    def _read(self, deadline: float) -> dict[str, Any] | None:
-        assert self._process.stdout is not None
-        handle = self._process.stdout.fileno()
-        line = b""
-        while not line.endswith(b"\n"):
-            wait = deadline - time.monotonic()
-            if wait <= 0 or not select.select([handle], [], [], wait)[0]:
-                return None
-            part = os.read(handle, 65536)
-            if not part:
-                return None
-            line += part
-        return json.loads(line)
+        test = {"prompt": program.prompt, "test": program.test}
+        # The worker ends a program after ten times its time or half a minute (`watch.longest`).
+        answer = worker.judge(head, test, max(10 * self.timeout, 30) + 120)
+        return Verdict(answer["passed"], answer["reason"])
 
 
-def _frame(data: dict[str, Any]) -> bytes:
-    body = json.dumps(data).encode()
-    return len(body).to_bytes(8, "big") + body
+def _pop(workers: list[Worker]) -> Worker | None:
+    with contextlib.suppress(IndexError):  # one thread gets it
+        return workers.pop()
+    return None
 
 
-_warned = False
+def _workers(memory_mb: int) -> int:
+    cores = len(os.sched_getaffinity(0))
+    with contextlib.suppress(OSError), open("/proc/meminfo", encoding="ascii") as stream:
+        facts = dict(line.split(":") for line in stream)
+        available = int(facts["MemAvailable"].split()[0]) >> 10
+        return max(cores, min(_AT_A_TIME * cores, available // memory_mb))
+    return cores
 
 
-def _warn_once(reason: str) -> None:
-    global _warned
-    if not _warned:
-        _warned = True
-        log.warning(
-            "CODE SANDBOX WITHOUT NAMESPACES: this kernel does not allow them (%s). Programs run "
-            "under resource limits only and can reach your files and the network. Allow "
-            "unprivileged user namespaces, or run in a container.",
-            reason,
-        )
+@functools.cache
+def _warn_once(reason: str, guards: str) -> None:
+    log.warning(
+        "CODE SANDBOX WITHOUT NAMESPACES: this machine does not allow them (%s). Programs run "
+        "under resource limits and %s only. Install bubblewrap, allow unprivileged user "
+        "namespaces, or run in a container.",
+        reason,
+        guards or "no guard of the kernel",
+    )

@@ -1,229 +1,90 @@
-"""What the sandbox promises, each with a program that tries to break it."""
+"""What the sandbox promises to right programs and to the run as a whole."""
 
 from __future__ import annotations
 
+import json
 import os
-import socket
-import threading
-import time
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from evaluation.sandbox import Program, Sandbox, Verdict
+import evaluation.sandbox as sandbox
+from evaluation.sandbox import BACKENDS, Program, Sandbox, SandboxError, Verdict
+from evaluation.sandbox.client import NotStarted, Worker
+from tests.evaluation.hostile import PROMPT, RIGHT, TEST
 
-PROMPT = "def f(x):\n"
-TEST = "def check(candidate):\n    assert candidate(2) == 4\n    assert candidate(5) == 10\n"
-RIGHT = "def f(x):\n    return 2 * x\n"
+REPOSITORY = Path(__file__).parents[2]
+HANG = "def f(x):\n    while True: pass\n"
 
 
-def run(code: str, test: str = TEST, **settings: object) -> Verdict:
-    settings = {"timeout": 2.0, "memory_mb": 256, "workers": 1} | settings
-    sandbox = Sandbox(**settings)  # type: ignore[arg-type]
-    verdict = sandbox.run([Program(code, "def f(x):\n    pass\n", test, "f")])[0]
-    assert sandbox.backend in ("namespaces", "rlimits")
+def run(code: str, test: str = TEST, **settings: Any) -> Verdict:
+    box = Sandbox(**{"timeout": 2.0, "memory_mb": 256, "workers": 1} | settings)
+    try:
+        verdict = box.run([Program(code, PROMPT, test, "f")])[0]
+    except SandboxError as error:
+        pytest.skip(f"{settings.get('backend')} does not work here: {error}")
+    assert box.backend in BACKENDS and box.backend == settings.get("backend", box.backend)
     return verdict
 
 
-@pytest.fixture(scope="module")
-def namespaces() -> None:
-    sandbox = Sandbox(workers=1)
-    sandbox.run([Program(RIGHT, "", TEST, "f")])
-    if sandbox.backend != "namespaces":
-        pytest.skip("this kernel allows no unprivileged namespaces")
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
-@pytest.mark.parametrize("use", [True, False])
-def test_right_passes_and_wrong_fails(use: bool) -> None:
-    assert run(RIGHT, namespaces=use) == Verdict(True)
-    assert run("def f(x):\n    return x + 2\n", namespaces=use) == Verdict(False, "wrong answer")
+def test_right_passes_and_wrong_fails(backend: str) -> None:
+    assert run(RIGHT, backend=backend) == Verdict(True)
+    wrong = run("def f(x):\n    return x + 2\n", backend=backend)
+    assert wrong == Verdict(False, "wrong answer")
 
 
-FORGERIES = {
-    "os._exit": "import os\ndef f(x):\n    os._exit(0)\n",
-    "os._exit at import": "import os\nos._exit(0)\n" + RIGHT,
-    "SystemExit": "def f(x):\n    raise SystemExit(0)\n",
-    "SystemExit at import": "raise SystemExit\n" + RIGHT,
-    "marker on all descriptors": (
-        "import os\ndef f(x):\n    for n in range(64):\n        for m in (b'ready\\npass\\n', "
-        'b\'{"passed": true, "reason": ""}\\n\'):\n            try: os.write(n, m)\n'
-        "            except OSError: pass\n    return 0\n"
-    ),
-    "equal to everything": (
-        "class All(int):\n    def __eq__(self, other): return True\n    __hash__ = None\n"
-        "def f(x):\n    return All(7)\n"
-    ),
-    "no assert": "import builtins\nbuiltins.AssertionError = type('Q', (Exception,), {})\n"
-    "def f(x):\n    return 0\n",
-    "assertions off": "import sys\nsys.flags = None\ndef f(x):\n    return 0\n",
-    "look for the test": (
-        "import gc, sys\ndef f(x):\n    frames = [sys._getframe()]\n"
-        "    while frames[-1].f_back: frames.append(frames[-1].f_back)\n"
-        "    for frame in frames:\n        for value in frame.f_locals.values():\n"
-        "            if isinstance(value, dict) and 'check' in value: return 2 * x\n"
-        "    if any(isinstance(o, dict) and 'test' in o and 'prompt' in o for o in "
-        "gc.get_objects()): return 2 * x\n    return 0\n"
-    ),
-    "generator instead of a value": "def f(x):\n    yield 2 * x\n",
-    "name missing": "def g(x):\n    return 2 * x\n",
-    "no Python": "def f(x) return",
-    "NUL byte": RIGHT + "\x00",
-    "lone surrogate": RIGHT + "# \udc80",
-    "deep nesting": "def f(x):\n    return " + "(" * 50_000,
-    "huge answer": "def f(x):\n    return 'a' * 50_000_000\n",
-    "self-containing answer": "def f(x):\n    a = []\n    a.append(a)\n    return a\n",
-}
-
-
-@pytest.mark.parametrize("name", FORGERIES)
-@pytest.mark.parametrize("use", [True, False], ids=["namespaces", "rlimits"])
-def test_forgery_fails(name: str, use: bool) -> None:
-    verdict = run(FORGERIES[name], namespaces=use)
-    assert not verdict.passed and verdict.reason
-
-
-@pytest.mark.parametrize("use", [True, False], ids=["namespaces", "rlimits"])
-@pytest.mark.parametrize(
-    "code",
-    [
-        "def f(x):\n    while True: pass\n",
-        "import time\ndef f(x):\n    time.sleep(60)\n",
-        "import signal, os\nfor s in range(1, 65):\n    try: signal.signal(s, signal.SIG_IGN)\n"
-        "    except (OSError, ValueError): pass\ndef f(x):\n    while True: pass\n",
-        "def f(x):\n    while True: print('y' * 10000, flush=True)\n",
-        "import sys\ndef f(x):\n    while True: sys.stderr.write('y' * 10000)\n",
-    ],
-    ids=["loop", "sleep", "signals ignored", "endless output", "endless errors"],
-)
-def test_time_is_limited(code: str, use: bool) -> None:
-    start = time.monotonic()
-    verdict = run(code, timeout=0.5, namespaces=use)
-    assert verdict == Verdict(False, "time is up")
-    assert time.monotonic() - start < 8
-
-
-@pytest.mark.parametrize("use", [True, False], ids=["namespaces", "rlimits"])
-def test_memory_is_limited(use: bool) -> None:
+def test_memory_is_limited(backend: str) -> None:
     # Code that survives with less than it asked for would pass.
     code = "def f(x):\n    a = bytearray(2 << 30)\n    return 2 * x\n"
-    assert run(code, namespaces=use) == Verdict(False, "MemoryError: ")
-    assert run(code.replace("2 << 30", "8 << 20"), namespaces=use).passed
+    assert run(code, backend=backend) == Verdict(False, "MemoryError: ")
+    assert run(code.replace("2 << 30", "8 << 20"), backend=backend).passed
 
 
-@pytest.mark.parametrize("use", [True, False], ids=["namespaces", "rlimits"])
-def test_fork_bomb_is_contained(use: bool) -> None:
-    code = (
-        "import os\ndef f(x):\n    n = 0\n    while True:\n        try: n += os.fork() > 0\n"
-        "        except OSError: return 2 * x if n > 100 else 'limited'\n"
-    )
-    assert not run(code, timeout=1.0, namespaces=use).passed
-    assert _processes_named("worker.py") == 0
-
-
-def test_children_do_not_stay() -> None:
+def test_children_that_stay_do_not_hurt_the_next(backend: str) -> None:
     code = (
         "import os, time\ndef f(x):\n    for _ in range(3):\n        if os.fork() == 0:\n"
         "            os.setsid()\n            if os.fork() == 0: time.sleep(1000)\n"
         "            os._exit(0)\n    return 2 * x\n"
     )
-    for use in (True, False):
-        assert run(code, namespaces=use).passed
-        assert _processes_named("worker.py") == 0
+    programs = [Program(f"{code}# {n}", PROMPT, TEST, "f") for n in range(4)]
+    box = Sandbox(workers=1, backend=backend)
+    try:
+        assert box.run(programs) == [Verdict(True)] * 4
+    except SandboxError as error:
+        pytest.skip(str(error))
 
 
-def _processes_named(name: str) -> int:
-    count = 0
-    for entry in os.listdir("/proc"):
-        try:
-            text = Path(f"/proc/{entry}/cmdline").read_bytes().decode(errors="replace")
-            children = Path(f"/proc/{entry}/stat").read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        count += f"sandbox/{name}" in text and children[0] != "Z"
-    return count
-
-
-@pytest.fixture
-def server() -> Iterator[int]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    stop = threading.Event()
-
-    def accept() -> None:
-        while not stop.is_set():
-            try:
-                listener.accept()[0].close()
-            except OSError:
-                return
-
-    threading.Thread(target=accept, daemon=True).start()
-    yield listener.getsockname()[1]
-    stop.set()
-    listener.close()
-
-
-def test_no_network(namespaces: None, server: int) -> None:
-    code = f"import socket\ndef f(x):\n    socket.create_connection(('127.0.0.1', {server}), 1)\n" \
-           "    return 2 * x\n"  # fmt: skip
-    with socket.create_connection(("127.0.0.1", server), 1):
-        pass
-    verdict = run(code)
-    assert (not verdict.passed and "OSError" in verdict.reason) or "Refused" in verdict.reason
-
-
-def test_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("A_SECRET_TOKEN", "hunter2")
-    test = "def check(candidate):\n    assert candidate(0) == []\n"
+def test_a_folder_to_write_in_is_empty_every_time() -> None:
     code = (
-        "import os\ndef f(x):\n    found = list(os.environ)\n    for pid in range(1, 3000):\n"
-        "        try: text = open(f'/proc/{pid}/environ', 'rb').read()\n"
-        "        except OSError: continue\n"
-        "        if b'hunter2' in text: found.append('token')\n"
-        "    return found\n"
-    )
-    for use in (True, False):
-        if use or os.geteuid() == 0:  # without rights of its own, a user reads what is the user's
-            assert run(code, test, namespaces=use, timeout=5.0).passed
-
-
-def test_no_files_outside(namespaces: None, tmp_path: Path) -> None:
-    secret = tmp_path / "secret.txt"
-    secret.write_text("mine")
-    code = (
-        f"import os, sys\nMINE = {[str(secret), __file__]!r}\ndef f(x):\n    seen = []\n"
-        "    for path in (*MINE, '/etc/passwd', '/proc/self/maps', '/home', '/tmp'):\n"
-        "        if os.path.exists(path): seen.append(path)\n"
-        "    for path in ('/lib', '/usr/lib', os.path.dirname(os.__file__), '/'):\n"
-        "        try:\n            open(path + '/made-by-a-program', 'w')\n"
-        "            seen.append('wrote ' + path)\n        except OSError: pass\n"
-        "    open('mine.txt', 'w').write('ok')\n    return seen + os.listdir('.')\n"
+        "import os\ndef f(x):\n    before = os.listdir('.')\n"
+        "    with open('mine.txt', 'w') as stream: stream.write('ok')\n"
+        "    return before + os.listdir('.') + sorted(os.environ)\n"
     )
     test = "def check(candidate):\n    assert candidate(0) == ['mine.txt'], candidate(0)\n"
-    verdict = run(code, test)
-    assert verdict.passed, verdict.reason
-    # The next program finds an empty folder.
-    assert run(code, test).passed
+    for isolation in ("bubblewrap", "namespaces"):
+        try:
+            programs = [Program(f"{code}# {n}", PROMPT, test, "f") for n in range(2)]
+            assert Sandbox(workers=1, backend=isolation).run(programs) == [Verdict(True)] * 2
+        except SandboxError as error:
+            pytest.skip(str(error))
 
 
-def test_no_rights(namespaces: None) -> None:
-    code = (
-        "import ctypes, os\ndef f(x):\n    libc = ctypes.CDLL(None)\n    result = []\n"
-        "    result.append(libc.unshare(0x10000000))\n"  # a user namespace of its own
-        "    result.append(libc.mount(b't', b'/work', b'tmpfs', 0, None))\n"
-        "    result.append(libc.chroot(b'/work'))\n    return result\n"
-    )
-    test = "def check(candidate):\n    assert candidate(0) == [-1, -1, -1]\n"
-    verdict = run(code, test)
-    assert verdict.passed, verdict.reason
-
-
-def test_file_size_is_limited() -> None:
-    code = (
-        "def f(x):\n    with open('big', 'wb') as stream:\n        for _ in range(64):\n"
-        "            stream.write(b'x' * (1 << 20))\n    return 2 * x\n"
-    )
-    for use in (True, False):
-        assert not run(code, namespaces=use).passed
+def test_the_standard_library_can_be_imported(backend: str) -> None:
+    modules = "math re itertools collections hashlib statistics decimal fractions random json"
+    code = f"import {', '.join(modules.split())}\ndef f(x):\n    return x + math.gcd(x, 100 * x)\n"
+    assert run(code, backend=backend).passed
+    if backend != "rlimits":  # whose user may lack the right to read the library
+        assert run(code.replace("import ", "import lzma, asyncio, sqlite3, ", 1)).passed
 
 
 def test_plain_data_pass_both_ways() -> None:
@@ -241,43 +102,221 @@ def test_plain_data_pass_both_ways() -> None:
 def test_exceptions_pass_and_do_not_end_the_candidate() -> None:
     test = (
         "def check(candidate):\n    try: candidate(-1)\n    except ValueError: pass\n"
-        "    else: assert False\n    assert candidate(1) == 2\n"
+        "    else: assert False\n"
+        "    try: candidate(-2)\n    except UnicodeDecodeError: assert False\n"
+        "    except Exception: pass\n    assert candidate(1) == 2\n"
     )
-    code = "def f(x):\n    if x < 0: raise ValueError('negative')\n    return 2 * x\n"
+    code = (
+        "def f(x):\n    if x == -1: raise ValueError('negative')\n"
+        "    if x < 0: b'\\xff'.decode()\n    return 2 * x\n"
+    )
     assert run(code, test).passed
 
 
-def test_many_programs_half_of_them_hanging() -> None:
-    hang = "def f(x):\n    while True: pass\n"
+def test_no_test_survives_the_programs_end() -> None:
+    test = (
+        "def check(candidate):\n    for x in range(3):\n        try: assert candidate(x) == 2 * x\n"
+        "        except: pass\n"
+    )
+    assert run(RIGHT, test).passed
+    verdict = run("import os\ndef f(x):\n    os._exit(0)\n", test)
+    assert verdict == Verdict(False, "the program ended")
+
+
+def test_hanging_programs_do_not_hold_up_others() -> None:
+    sleep = "import time\ndef f(x):\n    time.sleep(1000)\n"
     programs = [
-        Program((RIGHT if n % 2 else hang) + f"# {n}", "", TEST, "f") for n in range(20)
+        Program((RIGHT if n % 2 else (HANG, sleep)[n // 2 % 2]) + f"# {n}", PROMPT, TEST, "f")
+        for n in range(12)
     ] * 10
-    start = time.monotonic()
-    verdicts = Sandbox(timeout=0.3, workers=2).run(programs)
-    assert [v.passed for v in verdicts] == [bool(n % 2) for n in range(20)] * 10
-    # Equal programs run once: ten hang for 0.3 s each, on two workers.
-    assert time.monotonic() - start < 15
+    verdicts = Sandbox(timeout=0.3).run(programs)
+    assert [v.passed for v in verdicts] == [bool(n % 2) for n in range(12)] * 10
+    assert {v.reason for v in verdicts} == {"", "time is up"}
 
 
 def test_a_worker_that_is_killed_costs_one_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    import evaluation.sandbox as sandbox
+    judge = Worker.judge
 
-    judge = sandbox._Worker.judge
-
-    def killing(self: sandbox._Worker, program: Program, *rest: float) -> Verdict | None:
-        if "kill" in program.code:
+    def killing(self: Worker, head: dict[str, Any], *rest: Any) -> dict[str, Any]:
+        if "kill" in head["code"]:
             self._process.kill()
-        return judge(self, program, *rest)  # type: ignore[arg-type]
+        return judge(self, head, *rest)
 
-    monkeypatch.setattr(sandbox._Worker, "judge", killing)
-    programs = [Program(RIGHT + end, "", TEST, "f") for end in ("", "# kill", "# third")]
+    monkeypatch.setattr(Worker, "judge", killing)
+    programs = [Program(RIGHT + end, PROMPT, TEST, "f") for end in ("", "# kill", "# third")]
     verdicts = Sandbox(workers=1).run(programs)
-    assert [v.passed for v in verdicts] == [True, False, True]
+    assert verdicts == [
+        Verdict(True), Verdict(False, "the sandbox worker died"), Verdict(True)
+    ]  # fmt: skip
+
+
+def test_a_worker_lost_once_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge, lost = Worker.judge, []
+
+    def killing(self: Worker, *arguments: Any) -> dict[str, Any]:
+        if not lost:
+            lost.append(self._process.kill())
+        return judge(self, *arguments)
+
+    monkeypatch.setattr(Worker, "judge", killing)
+    assert run(RIGHT).passed and lost
+
+
+def test_a_machine_that_starts_nothing_gives_no_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(self: Worker, *arguments: Any) -> dict[str, Any]:
+        raise NotStarted("a candidate does not start")
+
+    monkeypatch.setattr(Worker, "judge", failing)
+    with pytest.raises(SandboxError, match="does not start"):
+        Sandbox(workers=2).run([Program(RIGHT, PROMPT, TEST, "f")])
+
+
+def test_no_program_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "Worker", None)
+    box = Sandbox()
+    assert box.run([]) == [] and box.backend == "not used"
 
 
 def test_missing_namespaces_are_said_aloud(caplog: pytest.LogCaptureFixture) -> None:
-    import evaluation.sandbox as sandbox
+    sandbox._warn_once.cache_clear()
+    for _ in range(2):
+        sandbox._warn_once("refused", "landlock and seccomp")
+    assert caplog.text.count("CODE SANDBOX WITHOUT NAMESPACES") == 1
+    assert "refused" in caplog.text and "landlock and seccomp" in caplog.text
 
-    sandbox._warned = False
-    sandbox._warn_once("refused")
-    assert "CODE SANDBOX WITHOUT NAMESPACES" in caplog.text and "refused" in caplog.text
+
+def test_what_is_not_covered_is_said_of_every_backend() -> None:
+    text = sandbox.__doc__ or ""
+    assert all(text.count(f"``{name}``") >= 2 for name in BACKENDS)
+    assert all(f"``{name}`` does not cover" in text for name in BACKENDS)
+
+
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The worker's files as the modules that they are to it."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "evaluation/sandbox"))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if "evaluation/sandbox" in (getattr(sys.modules[name], "__file__", None) or ""):
+            del sys.modules[name]
+
+
+def test_the_first_backend_that_works_is_taken(
+    parts: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import backends
+    import bubblewrap
+    import worker
+
+    asked: list[str] = []
+
+    def judge(head: Any, read_test: Any, backend: Any) -> Any:
+        asked.append(backend.name)
+        if backend.name == "namespaces":
+            raise worker.NotStarted("refused")
+        return True, "", ["seccomp"]
+
+    assert tuple(backends.BACKENDS) == BACKENDS
+    monkeypatch.setattr(worker, "judge", judge)
+    monkeypatch.setattr(bubblewrap, "installed", lambda: None)
+    chosen, hello = worker.choose(str(tmp_path), list(BACKENDS))
+    assert chosen.name == "rlimits" and asked == ["namespaces", "rlimits"]
+    assert hello == {
+        "backend": "rlimits",
+        "guards": ["seccomp"],
+        "reasons": {"bubblewrap": "bwrap is not installed", "namespaces": "refused"},
+    }
+    monkeypatch.setattr(bubblewrap, "installed", lambda: "/usr/bin/bwrap")
+    assert worker.choose(str(tmp_path), list(BACKENDS))[0].name == "bubblewrap"
+    assert worker.choose(str(tmp_path), ["namespaces"])[1]["backend"] is None
+
+
+@pytest.mark.parametrize("root", [True, False])
+def test_the_command_of_bubblewrap(
+    parts: None, monkeypatch: pytest.MonkeyPatch, root: bool
+) -> None:
+    import bubblewrap
+    from limits import Limits
+
+    monkeypatch.setattr(bubblewrap, "installed", lambda: "/usr/bin/bwrap")
+    words = bubblewrap.command(7, 9, Limits(3.0, 512), root=root)
+    ours, theirs = words[: words.index("--")], words[words.index("--") + 1 :]
+    assert ours[0] == "/usr/bin/bwrap"
+    alone = {"--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--clearenv",
+             "--die-with-parent", "--new-session"}  # fmt: skip
+    assert alone <= set(ours)
+    assert ("--unshare-user" in ours) is not root
+    text = " ".join(ours)
+    assert "--cap-drop ALL" in text and ("--cap-add CAP_SETUID" in text) is root
+    # Nothing is bound writable, nor anything beyond libraries, the interpreter and our own files.
+    assert not {"--bind", "--dev-bind", "--proc", "--dev"} & set(ours)
+    bound = [ours[n + 1] for n, word in enumerate(ours) if word == "--ro-bind"]
+    assert all("lib" in place or "python" in place or "sandbox" in place for place in bound)
+    assert text.endswith("--chdir /work --remount-ro /")
+    assert theirs[1:4] == ["-I", "-S", "-B"]
+    assert theirs[4:7] == ["/sandbox/candidate.py", "7", "9"]
+    assert Limits(**json.loads(theirs[7])) == Limits(3.0, 512)
+    monkeypatch.setattr(bubblewrap, "installed", lambda: None)
+    with pytest.raises(FileNotFoundError, match="bwrap is not installed"):
+        bubblewrap.command(7, 9, Limits(3.0, 512), root=root)
+
+
+def test_waiting_for_a_processor_is_not_counted(
+    parts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import watch
+
+    now, facts = [100.0], {"computed": 0.0, "waited": 5.0, "resident": 10.0}
+    monkeypatch.setattr(watch.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(watch, "descendants", lambda: [1])
+    for name in facts:
+        monkeypatch.setattr(watch, f"_{name}", lambda pid, name=name: facts[name])
+    look = watch.Watch(3.0, 512)
+    now[0] += 20.0
+    facts |= {"computed": 2.5, "waited": 22.4}  # waited 17.4 of 20 s: 2.6 s are its own
+    assert look.verdict() == ""
+    facts["waited"] = 21.9
+    assert look.verdict() == "time is up"
+    facts |= {"waited": 25.0, "computed": 3.1}  # of several processes together
+    assert look.verdict() == "time is up"
+    facts["computed"] = 0.0
+    assert look.verdict() == ""
+    facts["resident"] = 700.0
+    assert look.verdict() == "out of memory"
+    facts |= {"resident": 10.0, "waited": 500.0}
+    now[0] += 11.0  # ten times three seconds are the end
+    assert look.verdict() == "time is up"
+
+
+def test_a_user_without_rights_has_all_backends() -> None:
+    """As root the worker becomes nobody; here all of it is nobody's from the start."""
+    tool, python = shutil.which("setpriv"), shutil.which("python3", path="/usr/bin")
+    if os.geteuid() or not tool or not python:
+        pytest.skip("needs root, setpriv and a system Python to become a user without rights")
+    code = (
+        "import json, os, sys\nfrom evaluation.sandbox import *\n"
+        f"sys.version_info >= (3, 11) or sys.exit(77)\nT = {TEST!r}\nfound = []\n"
+        'peek = "import os\\ndef f(x):\\n    for p in range(2, 32768):\\n        try:\\n"\n'
+        "peek += \"            if p != os.getpid(): open(f'/proc/{p}/environ', 'rb').read()\\n\"\n"
+        'peek += "            if p != os.getpid(): return 2 * x\\n"\n'
+        'peek += "        except OSError: pass\\n"\n'
+        "kill = 'import os\\ndef f(x):\\n    os.kill(os.getppid() or -1, 9)\\n'\n"
+        "kill += '    return 2 * x\\n'\n"
+        f"codes = ({RIGHT!r}, peek, kill, {HANG!r})\n"
+        "for name in BACKENDS:\n    box = Sandbox(backend=name, timeout=1.0, workers=1)\n"
+        "    try: found += [v.passed for v in box.run([Program(c, '', T, 'f') for c in codes])]\n"
+        "    except SandboxError as error: found.append(str(error))\n"
+        "print(json.dumps(found))\n"
+    )
+    words = [tool, "--reuid=65534", "--regid=65534", "--clear-groups", python, "-B", "-c", code]
+    done = subprocess.run(
+        words, cwd=REPOSITORY, capture_output=True, text=True, env={"TMPDIR": "/tmp"}, check=False
+    )
+    if done.returncode in (1, 77) and "json" not in done.stderr and not done.stdout:
+        pytest.skip(f"the system's Python cannot run it: {done.stderr[-200:]}")
+    found = json.loads(done.stdout)
+    verdicts = [verdict for verdict in found if not isinstance(verdict, str)]
+    absent = len(found) - len(verdicts)  # one reason each
+    assert absent < len(BACKENDS), found
+    assert verdicts == [True, False, False, False] * (len(BACKENDS) - absent), found

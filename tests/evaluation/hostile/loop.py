@@ -1,0 +1,4 @@
+# fails with: time is up
+def f(x):
+    while True:
+        pass

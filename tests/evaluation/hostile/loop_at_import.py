@@ -1,0 +1,3 @@
+# fails with: time is up
+while True:
+    pass

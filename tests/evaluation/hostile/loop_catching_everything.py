@@ -1,0 +1,8 @@
+# fails with: time is up
+def f(x):
+    while True:
+        try:
+            while True:
+                pass
+        except BaseException:
+            pass

@@ -1,0 +1,3 @@
+# fails with: KeyError
+def g(x):
+    return 2 * x

@@ -1,0 +1,3 @@
+# fails with: time is up|MemoryError
+def f(x):
+    return 7 ** (10**10)

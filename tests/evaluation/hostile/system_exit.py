@@ -1,0 +1,3 @@
+# fails with: SystemExit|RuntimeError|the program ended
+def f(x):
+    raise SystemExit(0)

@@ -1,0 +1,6 @@
+# fails with: SystemExit|RuntimeError|the program ended
+raise SystemExit
+
+
+def f(x):
+    return 2 * x
