@@ -104,12 +104,12 @@ class PairMethod(Method):
     """A method with a score a query and row.
 
     Give ``pool_features`` and ``query_features``, whose products are the scores, or override
-    ``pair_scores`` to give the scores themselves.
+    ``pair_scores``. ``needs_labels``: a query without an answer is of no use to it.
     """
 
     selector: str = "round_robin"
-
     needs_queries: ClassVar[bool] = True
+    needs_labels: ClassVar[bool] = False
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -137,7 +137,13 @@ class PairMethod(Method):
         return products(self.pool_features(context), self.query_features(context))
 
     def order(self, context: Context) -> Ordering:
-        """The rows in the order of the selector."""
+        """The rows in the order of the selector; a ValueError if queries lack what it needs."""
+        bare = [query.id for query in context.queries if not query.label]
+        if bare and self.needs_labels:
+            which = f"{len(bare)} of {len(context.queries)} have none (query {bare[0]})"
+            raise ValueError(
+                f"{self.label} reads the queries' answers, and {which}: take another target"
+            )
         rows = context.pool.size
         scores = PairScores(rows, context.tasks, lambda: self.pair_scores(context))
         select = selectors.find(self.selector, selectors.PAIR_SELECTORS)

@@ -60,6 +60,7 @@ class LESS(PairMethod):
     adam: Literal["code", "paper"] = "code"
     query_mean: bool = False
 
+    needs_labels: ClassVar[bool] = True
     needs_model: ClassVar[bool] = True
     seeded: ClassVar[bool] = True
     # Sizes belong to the scale.

@@ -42,6 +42,11 @@ class RDSPlus(PairMethod):
         found = super().identity()
         return {k: v for k, v in found.items() if k != "layer" or v != -1}
 
+    @property
+    def needs_labels(self) -> bool:
+        """The label alone is nothing where there is none."""
+        return self.span == "label"
+
     def pool_features(self, context: Context) -> Iterator[np.ndarray]:
         """Blocks of float16 [rows, width]."""
         return context.pool_poolings(self.pooling, self.span, self.layer)

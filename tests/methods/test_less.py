@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -25,6 +26,7 @@ from harness.query import Query
 from harness.ranges import NoRoom
 from harness.training import Lora, Recipe
 from methods.less import LESS
+from methods.rds_plus import RDSPlus
 from tests.conftest import conversation
 
 RANGE, LENGTH, DIM = 8, 64, 256
@@ -279,3 +281,17 @@ def test_published_settings_are_the_defaults() -> None:
 def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         less(**settings)
+
+
+def test_queries_without_answers_are_refused_before_the_warm_up(
+    world: World, micro_model: ModelConfig
+) -> None:
+    bare = [*QUERIES, Query(id="w", task="wild", prompt="Tell me", label="")]
+    given = dataclasses.replace(context(world, micro_model), queries=bare)
+    with pytest.raises(ValueError, match=r"1 of 4 have none \(query w"):
+        less().order(given)
+    assert not given.costs
+    labels = RDSPlus(name="rds_plus", span="label")
+    with pytest.raises(ValueError, match="reads the queries' answers"):
+        labels.order(given)
+    assert len(RDSPlus(name="rds_plus").order(given).positions) == world.pool.size
