@@ -95,6 +95,14 @@ class BBH(Benchmark):
         """1 if the extracted answer is the target, case and punctuation aside."""
         return float(plain(extract(output)) == plain(item.target))
 
+    def gold(self, item: Item) -> str:
+        """A right answer as the shots write it."""
+        return f" Let's think step by step.\nIt follows. So the answer is {item.target}."
+
+    def wrong(self, item: Item) -> str:
+        """The right answer denied."""
+        return f" It could be {item.target}, but it follows. So the answer is not {item.target}."
+
     def _worked(self, source: Source) -> dict[str, str]:
         if source.is_hub:  # the hub's tables hold no worked examples
             return _packaged_worked()

@@ -77,6 +77,14 @@ class GSM8K(Benchmark):
         """1 if the last number of the output is the target, as a number ("1,800.00" is 1800)."""
         return float(last_number(output) == last_number(item.target))
 
+    def gold(self, item: Item) -> str:
+        """A right answer as the shots write it."""
+        return f" There were 3 and then 4 more. So the answer is {item.target}."
+
+    def wrong(self, item: Item) -> str:
+        """The right number first, and another one last."""
+        return f" It is not {item.target}. So the answer is {item.target}1."
+
     def _rows(self, source: Source, part: str) -> list[dict[str, Any]]:
         if source.is_hub:
             return read_hub(self.hub, part, name="main", revision=self.revision)

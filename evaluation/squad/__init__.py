@@ -15,6 +15,8 @@ from harness.query import Query
 
 # The paper's three shots as far as their ids are known: Lourdes 1858, SQuAD's first question.
 SHOT_IDS = ("5733be284776f41900661182",)
+TRAINING = 87_599  # questions in the release's training file
+HOME = "https://rajpurkar.github.io/SQuAD-explorer (SQuAD v1.1)"
 _REMEDY = (
     "SQuAD is squad/train*-v1.1.json.gz and squad/dev-v1.1.json.gz, from the SQuAD v1.1 release"
 )
@@ -68,6 +70,24 @@ class SQuAD(Benchmark):
     def score(self, item: Item, output: str) -> float:
         """The best token F1 over the accepted answers."""
         return best_f1(output, item.target)
+
+    def gaps(self, source: Source) -> list[str]:
+        """Training questions that the data lack, of which queries and shots are taken."""
+        rows = self._rows(source, "train")
+        if len(rows) == TRAINING:
+            return []
+        names = [name for name in map(str, self._training_files(source))]
+        return [
+            f"{TRAINING - len(rows):,} of the {TRAINING:,} training questions, so that the "
+            f"{self.n_queries} queries are drawn from {len(rows):,} and shots that are not among "
+            f"them are replaced. Looked in {', '.join(names)}. Get train-v1.1.json from "
+            f"{HOME} and put it in that file's place"
+        ]
+
+    def _training_files(self, source: Source) -> list[Any]:
+        if source.is_hub:
+            return [self.hub]
+        return source.files("squad/train*-v1.1.json*", _REMEDY)
 
     def _rows(self, source: Source, part: str) -> list[dict[str, Any]]:
         if source.is_hub:

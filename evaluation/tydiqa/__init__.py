@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -19,6 +20,13 @@ _REMEDY = (
     "TyDi QA is tydiqa/one-shot.json (a demonstration per language) and tydiqa/<language>-dev."
     "jsonl.gz or the release's tydiqa-goldp-v1.1-dev.json, from github.com/google-research-datasets"
 )
+RELEASE = "tydiqa-goldp-v1.1-dev.json"
+HOME = "https://github.com/google-research-datasets/tydiqa (gold passage task)"
+# Questions of each language in that file, 5,077 in all.
+RELEASED = {
+    "arabic": 921, "bengali": 113, "english": 440, "finnish": 782, "indonesian": 565,
+    "korean": 276, "russian": 812, "swahili": 499, "telugu": 669,
+}  # fmt: skip
 _STAND_INS = {"english": "xquad/xquad.en.json.gz", "russian": "xquad/xquad.ru.json.gz"}
 
 
@@ -98,6 +106,30 @@ class TyDiQA(Benchmark):
         if set(languages) != set(LANGUAGES):
             grades.notes["missing_languages"] = sorted(set(LANGUAGES) - set(languages))
         return grades
+
+    def gaps(self, source: Source) -> list[str]:
+        """Languages, and questions of a language, that the data lack; for the check of data."""
+        counts = Counter(row["language"] for row in self._rows(source) if "/" not in row["id"])
+        missing = [language for language in LANGUAGES if language not in counts]
+        short = [language for language in counts if counts[language] != RELEASED[language]]
+        where = self.hub if source.is_hub else f"{source.folder}/tydiqa"
+        found = []
+        if missing:
+            sizes = ", ".join(f"{language} ({RELEASED[language]})" for language in missing)
+            found.append(
+                f"questions of {len(missing)} of 9 languages: {sizes}. Looked for {RELEASE} and "
+                f"<language>-dev.jsonl[.gz] in {where}. Get {RELEASE} from "
+                f"{HOME} and put it there"
+            )
+        for language in short:
+            found.append(
+                f"{language}: {counts[language]} questions, where the release has "
+                f"{RELEASED[language]}. Looked in {where}. Get {RELEASE} from {HOME}"
+            )
+        if found and self.stand_in:
+            names = [name for name in self._sources(source) if name in missing]
+            found[0] += f"; XQuAD stands in for {' and '.join(names)}" * bool(names)
+        return found
 
     def _prompt(self, row: dict[str, Any], shot: dict[str, Any] | None) -> str:
         words = LANGUAGES[row["language"]]
