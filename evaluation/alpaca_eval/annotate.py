@@ -69,7 +69,7 @@ def verdicts(items: Sequence[Item], outputs: Sequence[str], how: Grading, judge:
             raise RuntimeError(
                 f"judge {judge.name}: no usable verdict on {len(missing)} of {len(items)} answers "
                 f"(items {', '.join(missing[:5])}), and judge.max_unparsable is "
-                f"{judge.max_unparsable:g} of them{_example(found)}"
+                f"{judge.max_unparsable:g} of them{_example(told)}"
             )
         board = get_winrate([{"preference": preference} for preference in preferences])
     notes |= told
@@ -89,14 +89,11 @@ def _number(value: Any) -> float:
     return float(value) or 1.5
 
 
-def _example(rows: Sequence[dict[str, Any]]) -> str:
-    """One reply that could not be read."""
-    for row in rows:
-        reply = row.get("preference_raw_completion")
-        if _number(row.get("preference")) != _number(row.get("preference")) and reply == reply:
-            text = reply.get("text") if isinstance(reply, dict) else reply
-            if text:
-                return f"; one reply was {str(text)[:200]!r}"
+def _example(told: dict[str, Any]) -> str:
+    """What the judge said instead of a verdict."""
+    for kind in ("unreadable", "refused"):
+        if kind in told:
+            return f"; {kind}: {told[kind]['e.g.']!r}"
     return ""
 
 

@@ -100,9 +100,11 @@ class ApiJudge(Judge):
         settings["completions_kwargs"] = self.parameters(dict(settings["completions_kwargs"]))
         settings.pop("fn_completions")
         notes: dict[str, Any] = {}
+        parser = _reader(settings.pop("fn_completion_parser"), notes)
         return {
             "annotators_config": write_annotator(folder, self.annotator_name(), settings, template),
             "fn_completions": _Asking(self, notes),
+            "fn_completion_parser": parser,
             "notes": notes,
         }
 
@@ -288,6 +290,25 @@ def _body(prompt: str, parameters: dict[str, Any]) -> dict[str, Any]:
         "top_p": 1.0,
         **rest,
     }
+
+
+def _reader(name: str, notes: dict[str, Any]) -> Callable[..., list[Any]]:
+    """alpaca-eval's parser of that name, counting the replies that it cannot read."""
+    from alpaca_eval import completion_parsers
+
+    parser = getattr(completion_parsers, name)
+
+    def read(completion: Any, **settings: Any) -> list[Any]:
+        try:
+            found = list(parser(completion, **settings))
+        except Exception:  # whatever a model may write
+            found = [float("nan")]
+        text = completion.get("text", "") if isinstance(completion, dict) else completion
+        if text and any(value is None or value != value for value in found):
+            notes.setdefault("unreadable", {"replies": 0, "e.g.": str(text)[:300]})["replies"] += 1
+        return found
+
+    return read
 
 
 def _choice(

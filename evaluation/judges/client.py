@@ -87,16 +87,24 @@ class Client:
             except Refused as error:
                 refused[number] = str(error)
                 if len(refused) > most_refused:
+                    self._stop.set()
                     raise JudgeError(
                         f"{len(refused)} of {len(bodies)} questions are refused, more than "
                         f"judge.max_unparsable allows; the last one: {error}"
                     ) from error
+            except _Stopped:
+                return
+            except BaseException:
+                self._stop.set()  # at once: this thread would begin the next question
+                raise
 
         with ThreadPoolExecutor(max_workers=self.endpoint.concurrency) as pool:
             futures = [pool.submit(one, number) for number in range(len(bodies))]
             try:
                 for future in as_completed(futures):
                     future.result()
+            except _Stopped:
+                return
             except BaseException:
                 self._stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
@@ -183,7 +191,11 @@ class Client:
         while not self._stop.is_set() and (left := self._resume - time.monotonic()) > 0:
             self._stop.wait(left)
         if self._stop.is_set():
-            raise Refused("not asked any more")
+            raise _Stopped
+
+
+class _Stopped(Exception):
+    """Another thread's question has ended it all."""
 
 
 class _Malformed(Exception):
