@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from harness.artifacts import Artifact, Store
 from harness.chat import Message
@@ -50,6 +50,9 @@ class PoolConfig(Component):
         seed: of that order. It is apart from the run's seed, so that features are shared.
         order: ``shuffled``; or ``balanced``, in which the sources take turns, so that every prefix
             is a balanced sample (a source that is used up leaves its turn to the others).
+        contamination: rows that hold whole texts of the suite's test items or queries: ``report``
+            counts them in the record; ``remove`` leaves them out before anything else, so that
+            ``size`` counts rows that are left; ``off`` does not look.
     """
 
     name: str
@@ -61,11 +64,19 @@ class PoolConfig(Component):
     size: int | None = Field(default=None, gt=0)
     seed: int = 0
     order: Literal["shuffled", "balanced"] = "shuffled"
+    contamination: Literal["off", "report", "remove"] = "report"
+
+    @field_validator("contamination", mode="before")
+    @classmethod
+    def _off(cls, value: Any) -> Any:
+        return "off" if value is False else value  # YAML's own reading of a bare off
 
     @property
     def label(self) -> str:
-        """``name``, and the order where it is not the usual one."""
-        return self.name if self.order == "shuffled" else f"{self.name}[order={self.order}]"
+        """``name``, and what makes its rows others than the usual ones."""
+        unusual = [f"order={self.order}"] if self.order != "shuffled" else []
+        unusual += ["contamination=remove"] if self.contamination == "remove" else []
+        return f"{self.name}[{','.join(unusual)}]" if unusual else self.name
 
     def files(self) -> list[Path]:
         """The source files, sorted by name; empty for a dataset id that is no local path."""
@@ -133,6 +144,7 @@ class Pool:
                 f"pool.size={size}, but the pool has {total:,} usable rows; "
                 f"give at most {total} or pool.size=null for all"
             )
+        self._artifact = artifact
         self.path = artifact.path
         self.digest = artifact.path.name
         self.total = total
@@ -161,6 +173,31 @@ class Pool:
             for place, row in zip(here, part, strict=True):
                 result[place] = Row(**row)
         return [row for row in result if row is not None]
+
+    def turns(self, rows: range) -> tuple[list[str], np.ndarray]:
+        """The texts of all turns of ``rows``, row after row, and int64 [turns]: each one's row.
+
+        Rows count from the first of ``rows``. Faster than ``rows`` where only texts are read.
+        """
+        texts: list[str] = []
+        counts = [np.empty(0, dtype=np.int64)]
+        for block in range(rows.start // BLOCK_ROWS, -(-rows.stop // BLOCK_ROWS)):
+            start = max(rows.start - block * BLOCK_ROWS, 0)
+            count = min(rows.stop - block * BLOCK_ROWS, BLOCK_ROWS) - start
+            messages = self._file.get_batch(block).column("messages").slice(start, count)
+            texts += messages.flatten().field("content").to_pylist()
+            counts.append(messages.value_lengths().to_numpy().astype(np.int64))
+        every = np.concatenate(counts)
+        return texts, np.repeat(np.arange(len(every)), every)
+
+    def whole(self) -> Pool:
+        """The same pool with all its rows in use."""
+        return Pool(self._artifact, None)
+
+    @property
+    def contamination(self) -> dict[str, Any] | None:
+        """What was left out of it (``record.Contamination``); None if nothing was looked for."""
+        return self._artifact.info.get("contamination")
 
     def ids(self, positions: Sequence[int] | np.ndarray) -> list[str]:
         """Ids of the rows at ``positions``."""
@@ -250,6 +287,23 @@ def _write(config: PoolConfig, part: Path, progress: bool) -> dict[str, Any]:
         rename[datasets[name]] = position
     np.save(part / "source_of.npy", rename[np.array(codes, dtype=np.int64)[order]])
     return {"rows": len(keys), "rejected": rejected, "sources": names}
+
+
+def rewrite_without(pool: Pool, positions: np.ndarray, part: Path) -> dict[str, Any]:
+    """Write a prepared pool anew without some of its rows, the others in their order.
+
+    Returns:
+        what ``Pool`` reads from an artifact's manifest.
+    """
+    import pyarrow as pa
+
+    every = pool.whole()
+    keep = np.setdiff1d(np.arange(every.total), positions)
+    with pa.OSFile(str(every.path / "rows.arrow"), "rb") as stream:
+        schema = pa.ipc.open_file(stream).schema
+    _rewrite(every.path / "rows.arrow", part / "rows.arrow", schema, keep)
+    np.save(part / "source_of.npy", every.source_of[keep])
+    return {"rows": len(keep), "rejected": every.rejected, "sources": every.sources}
 
 
 def _in_turns(codes: np.ndarray) -> np.ndarray:

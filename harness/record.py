@@ -77,6 +77,34 @@ class Selection(BaseModel):
     ordering: str | None = None
 
 
+class Contamination(BaseModel):
+    """Benchmark texts in the pool's rows (harness/contamination).
+
+    Attributes:
+        mode: ``off``: nobody looked; ``report``; ``remove``: the flagged rows were left out.
+        rows: that were looked at: the rows in use, or with ``remove`` all of the pool before.
+        flagged: that hold at least one text; ``removed``: of these, left out.
+        benchmarks: rows that hold a text, by benchmark and part ("test", "query"). A row may
+            count under several.
+        rules: flagged rows by the first rule that found them: "exact", "whole", "ngram".
+        detector: its settings and version; ``texts``: how many there were, and their digest.
+        seconds: what looking took, whenever it was done.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: Literal["off", "report", "remove"] = "off"
+    rows: int = 0
+    flagged: int = 0
+    removed: int = 0
+    benchmarks: dict[str, dict[str, int]] = Field(default_factory=dict)
+    rules: dict[str, int] = Field(default_factory=dict)
+    detector: dict[str, Any] = Field(default_factory=dict)
+    texts: int = 0
+    texts_digest: str = ""
+    seconds: float = 0.0
+
+
 class Training(BaseModel):
     """What the fine-tuning saw. ``rows_without_labels``: the answer was truncated away."""
 
@@ -119,6 +147,7 @@ class Record(BaseModel):
     ledger: list[StageCost] = Field(default_factory=list)
     selection: Selection = Field(default_factory=Selection)
     training: Training = Field(default_factory=Training)
+    contamination: Contamination = Field(default_factory=Contamination)
     seconds: float = 0.0
     peak_memory_mb: float = 0.0
 

@@ -45,6 +45,7 @@ def run(settings: Settings) -> Record | None:
         settings = _locate_micro(settings, store)
         settings.check()
         pool = prepare(settings.pool, store, progress=settings.progress)
+        pool = stages.without_benchmarks(settings, store, pool)
         if settings.until == "pool":
             log.info("pool: %s rows in %s", f"{pool.total:,}", pool.path)
             return None
@@ -84,6 +85,8 @@ def run(settings: Settings) -> Record | None:
 
 def _run_stages(settings: Settings, store: Store, pool: Pool, plan: _Plan) -> None:
     record = plan.record
+    if settings.until == "record" and plan.budget:
+        record.contamination = stages.contamination(settings, store, pool)
     ordering = stages.order(settings, store, pool, plan.budget)
     record.ledger += ordering.costs
     record.selection = ordering.selection(pool, plan.budget)

@@ -28,7 +28,7 @@ from harness.model import ModelConfig
 from harness.pool import Pool
 from harness.progress import interactive
 from harness.query import Query
-from harness.record import Score, Selection, StageCost, Training
+from harness.record import Contamination, Score, Selection, StageCost, Training
 from harness.seeds import derive
 from harness.settings import Settings
 
@@ -68,6 +68,31 @@ def _own_template(folder: Path) -> str | None:
     found = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
     template = found.get("chat_template")
     return template if isinstance(template, str) else None
+
+
+# -- contamination -------------------------------------------------------------------------------
+
+
+def without_benchmarks(settings: Settings, store: Store, pool: Pool) -> Pool:
+    """The pool itself; with ``pool.contamination=remove`` the one without flagged rows."""
+    if settings.pool.contamination != "remove":
+        return pool
+    from harness.contamination import remove, texts_of
+
+    texts = texts_of(settings.suite, store)
+    return remove(pool, texts, store, size=settings.pool.size, progress=settings.progress)
+
+
+def contamination(settings: Settings, store: Store, pool: Pool) -> Contamination:
+    """What the record says of benchmark texts in the pool, or of what was left out of it."""
+    if pool.contamination is not None:
+        return Contamination.model_validate(pool.contamination)
+    if settings.pool.contamination == "off":
+        return Contamination()
+    from harness.contamination import scan, texts_of
+
+    texts = texts_of(settings.suite, store)
+    return scan(pool, texts, store, progress=settings.progress).summary("report")
 
 
 # -- order ---------------------------------------------------------------------------------------
