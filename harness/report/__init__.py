@@ -14,14 +14,16 @@ def build_report(
     compare_with: Iterable[str] = (),
     *,
     if_changed: bool = False,
+    reference: str = "random",
 ) -> dict[str, Path]:
-    """Write ``runs.csv, leaderboard.csv, plots/*, compared/*`` and ``report.html`` into ``out``.
+    """Write ``*.csv, tables/*, plots/*, compared/*`` and ``report.html`` into ``out``.
 
     Args:
         folders: searched for records, at any depth.
         out: made if need be.
         compare_with: published tables to lay beside, besides those that the records name.
         if_changed: leave a report as it is that was made from these very records.
+        reference: the method that the others are held against.
 
     Returns:
         What was written by name: ``runs``, ``leaderboard``, ``report``, ``pareto_png``, ...
@@ -31,16 +33,18 @@ def build_report(
     """
     from harness.report import unchanged
 
-    now = unchanged.state(folders, out, compare_with := list(compare_with))
+    compare_with = list(compare_with)
+    now = unchanged.state(folders, out, [*compare_with, f"reference {reference}"])
     if if_changed and (found := unchanged.read(out, now)) is not None:
         return found
     from harness.board import read_board
     from harness.report.compared import compare, write_compared
     from harness.report.figures import write_figures
     from harness.report.page import write_page
+    from harness.report.paper_table import write_tables
 
-    board = read_board(folders)
-    paths = board.write(out)
+    board = read_board(folders, reference)
+    paths = board.write(out) | write_tables(board, out / "tables")
     pictures = write_figures(board, out / "plots")
     for picture in pictures:
         paths |= picture.paths

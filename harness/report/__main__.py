@@ -34,18 +34,26 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="TABLE",
         help=f"published tables to lay beside the runs: {', '.join(paper.names())}",
     )
+    parser.add_argument(
+        "--reference",
+        default="random",
+        metavar="METHOD",
+        help="the method that the others are held against (default: random)",
+    )
     chosen = parser.parse_args(arguments)
     try:
         for name in chosen.compare:
             paper.check_name(name)
-        paths = build_report(chosen.folders, chosen.out or chosen.folders[0], chosen.compare)
+        out = chosen.out or chosen.folders[0]
+        paths = build_report(chosen.folders, out, chosen.compare, reference=chosen.reference)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     from harness.board import read_board
     from harness.report.table import print_board
 
-    print_board(read_board(chosen.folders), paths, compare_with=chosen.compare)
+    board = read_board(chosen.folders, chosen.reference)
+    print_board(board, paths, compare_with=chosen.compare)
     return 0
 
 

@@ -12,15 +12,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.board import CONTEST, Board, spending
+from harness.board import Board, spending
 from harness.board_rows import BENCHMARKS
 from harness.report.compared import Compared, compare, pair
 from harness.report.style import short
+from harness.statistics.columns import CONTEST
 
 _HEADS = {"mmlu": "MMLU", "gsm8k": "GSM8k", "bbh": "BBH", "tydiqa": "TyDi", "codex": "Codex",
           "squad": "SQuAD", "alpaca_eval": "Alpaca"}  # fmt: skip
 _WIDTH = 100  # where there is no terminal to ask
-_FOLDERS = ("plots", "compared")
+_FOLDERS = ("plots", "compared", "tables")
 _FAILURES = 8  # as many are named; all are in runs.csv
 
 
@@ -48,9 +49,15 @@ def print_board(
         console.print()
         console.print(_text(title, plain, "bold"))
         console.print(_table(board, rows, plain))
+        if rows["difference"].notna().any():
+            console.print(_chances(board, rows, plain))
     for table in compare(board, compare_with):
         _print_compared(table, plain, console)
-    for warning in board.warnings:
+    if board.leaderboard["difference"].notna().any():
+        console.print(_text(_grey(board), plain, "dim"))
+    for row in board.statistics.decisions:
+        console.print(_text(decision_text(row), plain))
+    for warning in [*board.warnings, *board.statistics.notes]:
         console.print(_text(f"note: {warning}", plain, "yellow"))
     _print_failures(board, plain, console)
     done = int((board.runs["status"] == "done").sum())
@@ -136,25 +143,109 @@ def _table(board: Board, rows: pd.DataFrame, plain: bool) -> Table:
         table.add_column(_HEADS.get(name, short(name, 8)), justify="right", no_wrap=True)
     table.add_column("mean", justify="right", no_wrap=True)
     table.add_column("FLOPs", justify="right", no_wrap=True)
-    targets = rows.loc[~rows["target"].isin(["any", "none"]), "target"].nunique()
-    selectors = rows.loc[rows["selector_model"] != "none", "selector_model"].nunique()
     for _, row in rows.iterrows():
-        name = short(row["method"], 48)
-        if selectors > 1 and row["selector_model"] != "none":
-            name += f" by {row['selector_model']}"
-        if targets > 1 and row["target"] not in ("any", "none", row["scored"]):
-            name += f" > {row['target']}"
+        name = named(rows, row)
         if row["floor"]:
             name += " (floor)"
         if row["scored"] != "suite":
             name += f" ({row['scored']} only)"
         if row["n_failed"]:
             name += f" ({row['n_failed']} failed)"
-        cells = [name, *(_number(row[name]) for name in benchmarks)]
-        cells += [mean_text(row), flops(row["flops_total"])]
         style = "dim" if row["floor"] else "bold" if row["rank"] == 1 else ""
-        table.add_row(*(_text(cell, plain) for cell in cells), style=style)
+        cells = [_text(name, plain, style)]
+        for head in benchmarks:
+            cells.append(_text(_number(row[head]), plain, "dim" if is_tie(row, head) else style))
+        mean_style = "dim" if is_tie(row, "mean") else style
+        cells += [_text(mean_text(row), plain, mean_style), _text(flops(row["flops_total"]), plain)]
+        table.add_row(*cells)
     return table
+
+
+def named(rows: pd.DataFrame, row: pd.Series) -> str:
+    """A row's method with those of its choices that differ within the table."""
+    targets = rows.loc[~rows["target"].isin(["any", "none"]), "target"].nunique()
+    selectors = rows.loc[rows["selector_model"] != "none", "selector_model"].nunique()
+    name = short(row["method"], 48)
+    if selectors > 1 and row["selector_model"] != "none":
+        name += f" by {row['selector_model']}"
+    if targets > 1 and row["target"] not in ("any", "none", row["scored"]):
+        name += f" > {row['target']}"
+    return name
+
+
+def is_tie(row: pd.Series, name: str) -> bool:
+    """Whether a score (a benchmark's column, or the mean) cannot be told from the reference's."""
+    value = row["tie"] if name == "mean" else row[f"{name}_tie"]
+    return value is True or (not isinstance(value, bool) and pd.notna(value) and bool(value))
+
+
+def _chances(board: Board, rows: pd.DataFrame, plain: bool) -> Table:
+    """What is chance and what is not, a row a method."""
+    table = Table(
+        box=box.ASCII2 if plain else box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False
+    )
+    table.add_column("method", max_width=26, overflow="fold")
+    heads = (f"- {short(board.statistics.reference, 14)}", "95 % interval", "p (Holm)", "sees",
+             "rank", "avg rank", "frontier")  # fmt: skip
+    for head in heads:
+        table.add_column(_text(head, plain), justify="right", no_wrap=True)
+    for _, row in rows.iterrows():
+        if pd.isna(row["difference"]) and pd.isna(row["mean_rank"]):
+            continue
+        span = "-"
+        if pd.notna(row["difference_low"]):
+            span = f"{signed(row['difference_low'])} to {signed(row['difference_high'])}"
+        places = "-"
+        if pd.notna(row["rank_low"]):
+            low, high = int(row["rank_low"]), int(row["rank_high"])
+            places = f"{low}" if low == high else f"{low} to {high}"
+        chance = row["frontier_probability"]
+        cells = [
+            named(rows, row) + (" (floor)" if row["floor"] else ""),
+            signed(row["difference"]), span, p_text(row["p_holm"]),
+            _number(row["minimum_detectable"]), places, _number(row["mean_rank"]),
+            "-" if pd.isna(chance) else f"{100 * chance:.0f} %",
+        ]  # fmt: skip
+        style = "dim" if is_tie(row, "mean") else ""
+        table.add_row(*(_text(cell, plain, style) for cell in cells))
+    return table
+
+
+def _grey(board: Board) -> str:
+    return (
+        f"dim: not told from {board.statistics.reference} (Holm-corrected p at least 0.05); ±: "
+        "standard deviation over seeds; intervals: paired on items, seeds included where there are "
+        "several; sees: difference found in 80 % of cases; rank: 95 % of the bootstrap; avg rank: "
+        "over the benchmarks; "
+        "frontier: share of it in which nothing cheaper is as good"
+    )
+
+
+def decision_text(row: Mapping[str, Any]) -> str:
+    """How far a small setting ranks methods as the large one does, in words."""
+    axis = "pool size" if row["by"] == "pool_size" else "budget"
+    other, word = ("budget", "budget") if axis == "pool size" else ("pool_size", "pool size")
+    text = (
+        f"{axis} {row['small']:,} orders {100 * row['accuracy']:.0f} % of {row['pairs']} pairs of "
+        f"methods as {row['large']:,} does (95 %: {100 * row['low']:.0f} to "
+        f"{100 * row['high']:.0f}), at {word} {row[f'at_{other}']:,}"
+    )
+    if row["decided"]:
+        share = f"{100 * row['accuracy_decided']:.0f} %"
+        text += f"; {share} of the {row['decided']} that the large one tells apart"
+    return text
+
+
+def signed(value: Any) -> str:
+    """``+1.2`` or ``-0.3``; a dash where there is none."""
+    return "-" if value is None or pd.isna(value) else f"{value:+.1f}"
+
+
+def p_text(value: Any) -> str:
+    """A p-value to two digits, small ones as a bound."""
+    if value is None or pd.isna(value):
+        return "-"
+    return "<0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
 
 
 def mean_text(row: pd.Series) -> str:

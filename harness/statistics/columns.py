@@ -176,7 +176,7 @@ def _contest(
             }
         )
     corrected = compare.holm(tables[-1]["p"])
-    each = compare.holm(np.array([table["p"] for table in tables[:-1]]))
+    each = [compare.holm(table["p"]) for table in tables[:-1]]
     sides = np.concatenate([np.full(len(cells), against) for against, cells in pairs])
     for number, (at, against) in enumerate(zip(order, sides, strict=True)):
         row, table = members[at].row, tables[-1]
@@ -197,8 +197,8 @@ def _contest(
                 f"{prefix}_difference": _number(table["value"][number]),
                 f"{prefix}_difference_low": _number(table["low"][number]),
                 f"{prefix}_difference_high": _number(table["high"][number]),
-                f"{prefix}_p_holm": _number(each[measure, number]),
-                f"{prefix}_tie": _flag(each[measure, number]),
+                f"{prefix}_p_holm": _number(each[measure][number]),
+                f"{prefix}_tie": _flag(each[measure][number]),
             }
 
 

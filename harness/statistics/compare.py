@@ -1,8 +1,9 @@
 """Differences to a reference with intervals, p-values, Holm's correction and what can be seen.
 
 Holm's step-down correction, not Benjamini-Hochberg's: a table makes few comparisons, each of which
-is read as a claim, so what is controlled is the chance of any false claim in it, under whatever
-dependence (all differences share the reference).
+is read as a claim, so what is controlled is the chance of any false claim, under whatever
+dependence (all differences share the reference). A family is a column of a table: the methods of a
+contest on one benchmark, or on the mean.
 """
 
 from __future__ import annotations

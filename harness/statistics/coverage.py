@@ -2,8 +2,8 @@
 
 Boards are made up from a model in which everything is normal on a latent scale: clusters, items,
 what a method does to a cluster or an item, seeds, and chance. An item is right where the sum is
-above 0, so the true score is a known number. The suite has seven benchmarks of unlike sizes, some
-in clusters.
+above 0, so the true score is a known number. The suite has seven benchmarks of unlike sizes,
+some in many groups (drawn anew for every board) and one in few (which count as given).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from harness.record import Score
 from harness.seeds import generator
 from harness.statistics.bootstrap import sample
 from harness.statistics.compare import differences
-from harness.statistics.design import Cell, Result, design
+from harness.statistics.design import MIN_GROUPS, Cell, Result, design
 from harness.statistics.items import ItemScores, ItemSet
 
 # (benchmark, groups, items a group)
@@ -94,13 +94,17 @@ def _board(
         keys = tuple(f"{name}/{at}" for at in range(n))
         labels = tuple(f"g{at // size}" if groups > 1 else "" for at in range(n))
         items = ItemSet(keys, labels, digest([keys, labels]))
-        shared = np.repeat(random.normal(0, spread, groups), size) + random.normal(0, ITEM, n)
+        given = groups < MIN_GROUPS  # then these very groups are what the score is about
+        common = random.normal(0, spread, groups)
+        shared = np.repeat(common, size) + random.normal(0, ITEM, n)
         right = []
         for at, level in enumerate(levels):
-            own = np.repeat(random.normal(0, spread, groups), size)
-            own = own + random.normal(0, METHOD_ITEM, n)
-            noise = 2 * spread**2 + ITEM**2 + METHOD_ITEM**2 + CHANCE**2 + world.seed_sd[at] ** 2
-            right.append(50 * (1 + math.erf(level / math.sqrt(2 * noise))))
+            effect = random.normal(0, spread, groups)
+            own = np.repeat(effect, size) + random.normal(0, METHOD_ITEM, n)
+            noise = ITEM**2 + METHOD_ITEM**2 + CHANCE**2 + world.seed_sd[at] ** 2
+            noise += 0 if given else 2 * spread**2
+            centres = level + (common + effect if given else np.zeros(1))
+            right.append(50 * np.mean([1 + math.erf(c / math.sqrt(2 * noise)) for c in centres]))
             for seed, runs in enumerate(results[at]):
                 latent = level + shared + own + shift[at][seed] + random.normal(0, CHANCE, n)
                 values = (latent > 0).astype(np.float32)

@@ -2,9 +2,10 @@
 
 Everything that is compared is asked the same items, so the arrays of a group of cells (one suite,
 judge and model) are made together: per benchmark a matrix of cluster sums of every run, and the
-clusters' sizes. A cluster is a subject, subtask or language; where a benchmark has one group or
-none, every item is its own. Benchmarks are fixed strata: their mean is the mean over these seven,
-not over benchmarks at large.
+clusters' sizes. A cluster is a subject, subtask or language. Fewer than MIN_GROUPS groups say too
+little of their own spread: they count as given, and every item is its own cluster (at full size
+MMLU, BBH and TyDi QA go by groups, the others by items). Benchmarks are fixed strata: their mean is
+the mean over these seven, not over benchmarks at large.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from harness.record import Score
 from harness.statistics.items import ItemScores, ItemSet
 
+MIN_GROUPS = 8
 CLOSE = 2e-3  # percent: what is kept in fp32 against a record's score
 
 
@@ -50,7 +52,7 @@ class Stratum:
     Attributes:
         name: the benchmark.
         digest: of the shared items; "" if no run has items.
-        sizes: [clusters] weight of each cluster in the mean.
+        sizes: [clusters] weight of each cluster in the mean: its items, or 1 in a mean over groups.
         sums: by cell, [seeds, clusters] sums whose total over ``sizes``' total is the score; None
             where the cell's items are not usable.
         scores: by cell, [seeds] as recorded; None where a seed of the cell lacks the benchmark.
@@ -102,10 +104,10 @@ def _stratum(name: str, cells: Sequence[Cell], notes: list[str]) -> Stratum:
     shared, chosen = _shared(name, found, rule, notes)
     if shared is None:
         return Stratum(name, "", np.ones(0), [None] * len(cells), scores, errors, counts)
-    clusters, members = shared.clusters, shared.sizes.astype(float)
-    labels = len(members)
-    equal = rule == "groups" or labels == len(shared.keys)
-    sizes = np.ones(labels) if equal else members
+    grouped = len(shared.members) >= MIN_GROUPS
+    clusters = shared.labels if grouped else np.arange(len(shared.keys))
+    share = 1 / shared.members[shared.labels] if rule == "groups" else np.ones(len(clusters))
+    sizes = np.bincount(clusters, weights=share)
     order = {key: at for at, key in enumerate(shared.keys)}
     maps: dict[str, np.ndarray | None] = {}
     sums: list[np.ndarray | None] = []
@@ -113,7 +115,7 @@ def _stratum(name: str, cells: Sequence[Cell], notes: list[str]) -> Stratum:
         if not chosen[at] or scores[at] is None:
             sums.append(None)
             continue
-        table = np.empty((len(results), labels))
+        table = np.empty((len(results), len(sizes)))
         for row, result in zip(table, results, strict=True):
             assert result is not None and result.items is not None
             items = result.items.items
@@ -121,8 +123,8 @@ def _stratum(name: str, cells: Sequence[Cell], notes: list[str]) -> Stratum:
                 maps[items.digest] = _positions(items, shared, order)
             place = maps[items.digest]
             values = result.items.values if place is None else result.items.values[place]
-            row[:] = np.bincount(clusters, weights=values, minlength=labels)
-        sums.append(100 * (table / members if equal else table))
+            row[:] = np.bincount(clusters, weights=share * values)
+        sums.append(100 * table)
     return Stratum(name, shared.digest, sizes, sums, scores, errors, counts)
 
 
@@ -172,7 +174,9 @@ def _shared(
         largest = max(every.values(), key=lambda one: (len(one.keys), one.digest))
         rows = [(k, g) for k, g in zip(largest.keys, largest.groups, strict=True) if k in common]
         keys, groups = zip(*rows, strict=True)
-        notes.append(f"{name}: runs were asked different items; paired on {len(keys)} shared ones.")
+        notes.append(
+            f"{name}: runs have scores on different items; paired on {len(keys)} shared ones."
+        )
         return ItemSet(keys, groups, "+".join(sorted(every))), [bool(own) for own in sets]
     uses = {d: sum(all(o.digest == d for o in own) for own in sets if own) for d in every}
     best = max(uses, key=lambda d: (uses[d], d))

@@ -48,22 +48,23 @@ class ItemSet:
     digest: str
 
     @cached_property
-    def clusters(self) -> np.ndarray:
-        """int [items]: the number of each item's group; of the item itself with fewer than two."""
+    def labels(self) -> np.ndarray:
+        """int [items]: the number of each item's group."""
         number = {name: at for at, name in enumerate(dict.fromkeys(self.groups))}
-        if len(number) < 2:
-            return np.arange(len(self.keys))
         return np.array([number[group] for group in self.groups])
 
     @cached_property
-    def sizes(self) -> np.ndarray:
-        """int [clusters]: items in each cluster."""
-        return np.bincount(self.clusters)
+    def members(self) -> np.ndarray:
+        """int [groups]: items in each group."""
+        return np.bincount(self.labels)
 
 
 @dataclass(frozen=True)
 class ItemScores:
-    """One run's scores on one benchmark: fp32 [items] in [0, 1], in the order of ``items``."""
+    """One run's scores on one benchmark: fp32 [items] in [0, 1], in the order of ``items``.
+
+    Items that a judge gave no verdict on are not among them.
+    """
 
     items: ItemSet
     values: np.ndarray
@@ -71,9 +72,9 @@ class ItemScores:
     @cached_property
     def means(self) -> dict[str, float]:
         """Mean over ``items``, and unweighted mean over ``groups``, in percent."""
-        sums = np.bincount(self.items.clusters, weights=self.values)
+        sums = np.bincount(self.items.labels, weights=self.values)
         total = float(sums.sum()) / len(self.values)
-        return {"items": 100 * total, "groups": 100 * float((sums / self.items.sizes).mean())}
+        return {"items": 100 * total, "groups": 100 * float((sums / self.items.members).mean())}
 
 
 def inside(root: Path, relative: str) -> Path:
@@ -133,7 +134,7 @@ def parse_rows(data: bytes) -> list[dict[str, Any]]:
         if not _is_row(row):
             raise ItemError(
                 f"row {number} is no item: item_id and subject must be text, score a number from "
-                f"0 to 1, found {str(row)[:80]}"
+                f"0 to 1 or null, found {str(row)[:80]}"
             )
     raise ItemError("not one JSON object a line")
 
@@ -142,6 +143,8 @@ def _is_row(row: Any) -> bool:
     if not isinstance(row, dict):
         return False
     value = row.get("score")
+    if value is None and "score" in row:  # no verdict on this item
+        value = 0
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return (
         isinstance(row.get("item_id"), str)
@@ -152,7 +155,7 @@ def _is_row(row: Any) -> bool:
 
 
 def read_item_scores(path: Path, known: dict[str, ItemSet] | None = None) -> ItemScores:
-    """Scores of one file.
+    """Scores of one file; items without a verdict (null) are left out, as they are of the mean.
 
     Args:
         path: ``<benchmark>.jsonl.gz``.
@@ -165,10 +168,10 @@ def read_item_scores(path: Path, known: dict[str, ItemSet] | None = None) -> Ite
         data = path.read_bytes()
     except OSError as error:
         raise ItemError(f"{error.strerror or error}") from error
-    rows = parse_rows(unpack(data))
+    rows = [row for row in parse_rows(unpack(data)) if row["score"] is not None]
     keys = tuple(f"{row['item_id']}\n{row.get('prompt_hash', '')}" for row in rows)
     if len(set(keys)) != len(keys) or not keys:
-        raise ItemError("two rows are the same item" if keys else "no row")
+        raise ItemError("two rows are the same item" if keys else "no scored item")
     groups = tuple(row["subject"] for row in rows)
     name = digest([keys, groups])
     known = {} if known is None else known

@@ -140,7 +140,7 @@ def built(tmp_path_factory) -> tuple[Path, dict[str, Path], float]:
 
 def test_everything_is_written(built):
     folder, paths, seconds = built
-    names = {"runs", "leaderboard", "report"} | {
+    names = {"runs", "leaderboard", "decisions", "table_md", "table_tex", "report"} | {
         f"{figure}_{kind}"
         for figure in ("pareto", "budgets", "sources", "benchmarks")
         for kind in ("png", "svg", "csv")

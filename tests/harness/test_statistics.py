@@ -66,21 +66,23 @@ def test_pairing_takes_the_items_own_difficulty_out():
 
 
 def test_groups_are_the_unit_where_there_are_some():
-    groups = [f"g{at // 10}" for at in range(60)]
-    values = [float(at // 10 % 2) for at in range(60)]  # a group is all right or all wrong
+    groups = [f"g{at // 10}" for at in range(80)]
+    values = [float(at // 10 % 2) for at in range(80)]  # a group is all right or all wrong
     drawn = sampled(cell("m", result(values, groups)))
     found = scores(drawn, 0)
-    assert found.error[0] == pytest.approx(100 * 0.5477 / math.sqrt(6), rel=0.05)
-    assert found.freedom[0] == pytest.approx(5)
+    assert found.error[0] == pytest.approx(100 * 0.5345 / math.sqrt(8), rel=0.05)
+    assert found.freedom[0] == pytest.approx(7)
+    few = sampled(cell("m", result(values[:70], groups[:70])))  # seven groups count as given
+    assert scores(few, 0).freedom[0] == pytest.approx(69)
 
 
 def test_a_mean_over_groups_is_told_from_one_over_items():
     groups = ["g", "g", "g", "h"]
     made = design([cell("m", result([1, 1, 1, 0], groups, score=50.0))], ["a"])
-    assert not made.notes and list(made.strata[0].sizes) == [1, 1]
+    assert not made.notes and made.strata[0].sizes == pytest.approx([1 / 3] * 3 + [1])
     assert sample(made, 10).values[0, 0] == pytest.approx(50)
     other = design([cell("m", result([1, 1, 1, 0], groups, score=75.0))], ["a"])
-    assert list(other.strata[0].sizes) == [3, 1]
+    assert list(other.strata[0].sizes) == [1] * 4
     assert sample(other, 10).values[0, 0] == pytest.approx(75)
 
 
