@@ -76,10 +76,12 @@ class Grades:
     """A metric's result: one value in [0, 1] per item, and remarks for ``Score.notes``.
 
     NaN is an item that could not be scored (no verdict of a judge); it is left out of the mean.
+    ``details``, if not empty, holds what else the per-item results say of each item.
     """
 
     values: list[float]
     notes: dict[str, Any] = field(default_factory=dict)
+    details: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Benchmark(Component):
@@ -140,6 +142,18 @@ class Benchmark(Component):
     def sampling(self) -> Sampling:
         """Greedy unless a benchmark says otherwise."""
         return Sampling()
+
+    def protocol(self, name: str) -> dict[str, Any]:
+        """How the benchmark is asked and scored, for ``Score.notes``; ``name`` is the suite's."""
+        versions = {"prompt_version": self.prompt_version, "metric_version": self.metric_version}
+        shots = getattr(self, "shots", None)
+        return {"name": name, **({} if shots is None else {"shots": shots}), **versions}
+
+    def build_task(self, items: Sequence[Item], left_out: Sequence[str], source: Source) -> Any:
+        """The benchmark as lm-eval runs it (see ``evaluation.task``). Imports lm-eval."""
+        from evaluation.task import BenchmarkTask
+
+        return BenchmarkTask(self, items, left_out)
 
     def query_text(self, query: Query) -> str:
         """The bare question of a query, comparable with ``Item.text``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from pydantic import Field, SerializeAsAny
 
 from evaluation.base import Benchmark, Grading, Item, spread
 from evaluation.judges import Judge
-from evaluation.results import write_items
+from evaluation.results import run_facts, write_items, write_lm_eval
 from evaluation.source import DataError, Source
 from evaluation.statistics import mean_and_error
 from harness.component import Component
@@ -48,6 +49,8 @@ class Suite(Component):
     """Benchmarks with what they share.
 
     Fields:
+        protocol: what the records call the protocol of benchmarks of ours; ``None``: the suite's
+            name. Stock benchmarks (``evaluation.stock``) name their own.
         data: a folder laid out as in ``evaluation/README.md``, or "hub".
         limit: items per benchmark, spread over its groups; ``None`` for all.
         allow_code_execution: whether code that the model wrote may be run (in a sandbox).
@@ -55,9 +58,10 @@ class Suite(Component):
         max_length: most tokens of a prompt with its answer.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     name: str
+    protocol: str | None = None
     data: str | None = None
     limit: int | None = Field(None, ge=1)
     allow_code_execution: bool = False
@@ -111,6 +115,8 @@ class Suite(Component):
                 del benchmarks[name]["hub"], benchmarks[name]["revision"]
         cls = type(self)
         names = {"class": f"{cls.__module__}.{cls.__qualname__}", "version": cls.version}
+        if self.protocol is None:
+            del plain["protocol"]
         return {**names, **plain, "benchmarks": benchmarks}
 
     def queries(self, names: Sequence[str] | None = None) -> dict[str, list[Query]]:
@@ -141,7 +147,8 @@ class Suite(Component):
             model: a transformers model or PeftModel, in memory; left in the mode it came in.
             tokenizer: its tokenizer, with a chat template.
             judge: for benchmarks that need one.
-            out_dir: gets ``items/<benchmark>.jsonl.gz``, one row per item.
+            out_dir: gets ``items/<benchmark>.jsonl.gz``, one row per item, and lm-eval's own files
+                beside them (``evaluation.results.write_lm_eval``).
             seed: of sampled answers.
             progress: whether to show bars.
 
@@ -152,7 +159,9 @@ class Suite(Component):
         from lm_eval.evaluator import evaluate
 
         from evaluation.lm import ChatLM
+        from evaluation.task import compiled_templates
 
+        began, started = time.time(), time.perf_counter()
         self.check()
         tasks = {name: self._task(name) for name in self.benchmarks}
         for name, task in tasks.items():
@@ -168,21 +177,27 @@ class Suite(Component):
         )
         training = model.training
         model.eval()
+        parts = {name: part for task in tasks.values() for name, part in task.parts.items()}
+        groups = {name: group for task in tasks.values() for name, group in task.groups.items()}
         try:
-            evaluate(
-                lm,
-                tasks,
-                apply_chat_template=True,
-                fewshot_as_multiturn=False,
-                bootstrap_iters=0,
-                log_samples=False,
-            )
+            with compiled_templates():
+                raw: Any = evaluate(
+                    lm, {"tasks": parts, "groups": groups}, apply_chat_template=True
+                )
         finally:
             model.train(training)
         result = SuiteResult()
         for name, task in tasks.items():
-            result.scores[name] = self._result(task, out_dir, lm.truncated[name])
-            result.lengths[name] = np.array(lm.lengths[name], dtype=np.int64).reshape(-1, 2)
+            task.collect(raw)
+            truncated = sum(lm.truncated[part] for part in task.parts)
+            result.scores[name] = self._result(task, out_dir, truncated)
+            task.finish(raw, result.scores[name])
+            lengths = [pair for part in task.parts for pair in lm.lengths[part]]
+            result.lengths[name] = np.array(lengths, dtype=np.int64).reshape(-1, 2)
+        settings = {"batch_size": self.batch_size, "limit": self.limit}
+        seconds = time.perf_counter() - started
+        run = run_facts(lm, model, settings=settings, seed=seed, seconds=seconds, began=began)
+        write_lm_eval(out_dir / "items", raw, run, digest(self.identity(), 8))
         return result
 
     def _result(self, task: Any, out_dir: Path, truncated: int) -> Score:
@@ -190,17 +205,21 @@ class Suite(Component):
         # NaN: no verdict of the judge. Such items are kept in the per-item results.
         scored = [(v, item.group) for v, item in zip(values, task.items, strict=True) if v == v]
         score, stderr = mean_and_error(*zip(*scored, strict=True), benchmark.average)
-        notes = dict(task.grades.notes)
+        protocol = benchmark.protocol(self.protocol or self.name) | task.versions()
+        notes = {"protocol": protocol, **task.grades.notes}
         if truncated:
             notes["prompts_truncated"] = truncated
             log.warning(
                 "%s: %d prompts are longer than suite.max_length or the model allow and lost "
                 "tokens on the left", benchmark.name, truncated,
             )  # fmt: skip
+        if len(scored) < len(values):
+            notes["unscored"] = len(values) - len(scored)
         if task.left_out:
             notes["left_out_as_queries"] = task.left_out
         path = out_dir / "items" / f"{benchmark.name}.jsonl.gz"
-        write_items(path, task.items, task.prompt_hashes(), task.outputs, values)
+        details = task.grades.details
+        write_items(path, task.items, task.prompt_hashes(), task.outputs, values, details)
         return Score(
             score=score,
             stderr=stderr,
@@ -236,14 +255,12 @@ class Suite(Component):
 
     def _task(self, name: str) -> Any:
         """The benchmark as an lm-eval task; built once per process."""
-        from evaluation.task import BenchmarkTask
-
         source = self._source()
         benchmark = self.benchmarks[name]
         key = _key(benchmark, source, self.limit)
         if key not in _TASKS:
             items, left_out = self._items(benchmark, source)
-            _TASKS[key] = BenchmarkTask(benchmark, items, left_out)
+            _TASKS[key] = benchmark.build_task(items, left_out, source)
         return _TASKS[key]
 
 

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import datasets
+from lm_eval import utils
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
 from evaluation.base import Benchmark, Grades, Grading, Item
+from harness.record import Score
 
 
 class BenchmarkTask(ConfigurableTask):
     """Items as documents; prompts and metric are the benchmark's own.
 
     A task is built once per process and serves every model. ``how`` must be set before each
-    evaluation; ``grades`` holds the metric's result after it.
+    evaluation; ``grades`` and ``outputs`` hold the metric's result and the texts after it.
+
+    Attributes:
+        parts: the lm-eval tasks that the benchmark is run as, by their names: this one.
+        groups: lm-eval's groups over them: none.
     """
 
     def __init__(
@@ -29,6 +37,8 @@ class BenchmarkTask(ConfigurableTask):
         self.how: Grading | None = None
         self.grades: Grades | None = None
         self.outputs: list[list[str]] = []
+        self.parts = {benchmark.name: self}
+        self.groups: dict[str, Any] = {}
         self.chosen = bool(self.items[0].choices)
         config: dict[str, Any] = {
             "task": benchmark.name,
@@ -41,7 +51,7 @@ class BenchmarkTask(ConfigurableTask):
             "gen_prefix": "prefix",
             "process_results": self._result,
             "metric_list": [
-                {"metric": benchmark.metric, "aggregation": "mean", "higher_is_better": True}
+                {"metric": benchmark.metric_name, "aggregation": "mean", "higher_is_better": True}
             ],
             "metadata": {"version": benchmark.metric_version},
         }
@@ -91,25 +101,45 @@ class BenchmarkTask(ConfigurableTask):
         self.dataset = {"test": _documents(self.items)}
         self._docs = list(self.dataset["test"])
 
+    def doc_to_target(self, doc: dict[str, Any], *_: Any) -> str:
+        """The item's target as text, for lm-eval's log of samples; no metric reads it."""
+        return str(self.items[doc["index"]].target)
+
     def dump_config(self) -> dict[str, Any]:
         """The benchmark's settings; the base class would print the sources of functions."""
-        return self.benchmark.identity()
+        shots = getattr(self.benchmark, "shots", 0)
+        return {"task": self.benchmark.name, "num_fewshot": shots, **self.benchmark.identity()}
+
+    def collect(self, raw: dict[str, Any]) -> None:
+        """Take what ``lm_eval.evaluate`` gave: nothing here, filter and metric kept all."""
+
+    def finish(self, raw: dict[str, Any], score: Score) -> None:
+        """Put the benchmark's own average and error into lm-eval's table, as fractions."""
+        row = raw["results"][self.benchmark.name]
+        metric = self.benchmark.metric_name
+        row[f"{metric},none"] = score.score / 100
+        row[f"{metric}_stderr,none"] = "N/A" if score.stderr is None else score.stderr / 100
+
+    def versions(self) -> dict[str, Any]:
+        """What the protocol of the record says beside the benchmark's own words."""
+        return {}
 
     def prompt_hashes(self) -> list[str]:
         """First 16 hex digits of the sha256 of each item's rendered prompt."""
         first = [instance for instance in self._instances if instance.idx == 0]
-        return [hashlib.sha256(i.args[0].encode()).hexdigest()[:16] for i in first]
+        return [prompt_hash(instance.args[0]) for instance in first]
 
-    def _grade(self, responses: Any, docs: Any) -> list[float]:
+    def _grade(self, responses: Any, docs: Any) -> list[Any]:
         """lm-eval's filter, which sees all responses at once: one pool for judge or sandbox."""
         assert self.how is not None
         self.outputs = [list(texts) for texts in responses]
         self.grades = self.benchmark.grade(self.items, self.outputs, self.how)
-        return self.grades.values
+        return [texts if len(texts) > 1 else texts[0] for texts in self.outputs]
 
     def _result(self, doc: dict[str, Any], results: Sequence[Any]) -> dict[str, float]:
         if not self.chosen:
-            return {self.benchmark.metric: results[0]}
+            assert self.grades is not None
+            return {self.benchmark.metric_name: self.grades.values[doc["index"]]}
         item = self.items[doc["index"]]
         likelihoods = [likelihood for likelihood, _ in results]
         output = item.choices[likelihoods.index(max(likelihoods))]
@@ -118,7 +148,28 @@ class BenchmarkTask(ConfigurableTask):
         if self.grades is None:
             self.grades = Grades([])
         self.grades.values.append(value)
-        return {self.benchmark.metric: value}
+        return {self.benchmark.metric_name: value}
+
+
+def prompt_hash(prompt: str) -> str:
+    """First 16 hex digits of a rendered prompt's sha256."""
+    return hashlib.sha256(prompt.encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+@contextmanager
+def compiled_templates() -> Iterator[None]:
+    """Compile each of lm-eval's Jinja templates once; it does so for every document else."""
+    original = utils.apply_template
+    compiled = functools.lru_cache(maxsize=4096)(utils.env.from_string)
+
+    def apply(template: str, doc: dict[str, Any]) -> str:
+        return compiled(template).render(**doc)
+
+    utils.apply_template = apply
+    try:
+        yield
+    finally:
+        utils.apply_template = original
 
 
 def _documents(items: Sequence[Item]) -> datasets.Dataset:
