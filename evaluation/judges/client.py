@@ -93,7 +93,7 @@ class Client:
                         f"judge.max_unparsable allows; the last one: {error}"
                     ) from error
             except _Stopped:
-                return
+                pass
             except BaseException:
                 self._stop.set()  # at once: this thread would begin the next question
                 raise
@@ -103,8 +103,6 @@ class Client:
             try:
                 for future in as_completed(futures):
                     future.result()
-            except _Stopped:
-                return
             except BaseException:
                 self._stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
