@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,14 +15,16 @@ from evaluation.base import Benchmark, Grades, Grading, Item, Sampling, seeded_k
 from evaluation.source import DataError, Source, read_hub, read_jsonl
 from harness.query import Query
 
+_QUERIES = Path(__file__).with_name("queries.json")
 _REMEDY = "HumanEval is humaneval/HumanEval.jsonl.gz, from github.com/openai/human-eval"
 
 
 class Codex(Benchmark):
-    """Completions of HumanEval problems. Queries: the first ``n_queries`` of a seeded order.
+    """Completions of HumanEval problems. Queries: the problems in ``queries.json``.
 
-    The paper's own split of 148 test problems and 16 queries is not published; the seeded order
-    is ours. ``instruction`` may use {prompt}, {signature} and {problem} (the docstring).
+    Which 16 of the 164 problems are the paper's queries is not in the paper; the choice is ours,
+    and the file says how it was made. More queries than 16 go on by the same seeded order.
+    ``instruction`` may use {prompt}, {signature} and {problem} (the docstring).
     ``pass@k`` is the unbiased estimate from ``n`` samples; with n = k it is "any of k".
     """
 
@@ -29,6 +32,7 @@ class Codex(Benchmark):
     metric: ClassVar[str] = "pass@k"
     stops: ClassVar[tuple[str, ...]] = ("\nclass", "\ndef", "\n#", "\nif", "\nprint", "\n```")
     executes_code: ClassVar[bool] = True
+    metric_version: ClassVar[int] = 2
 
     hub: str = "openai/openai_humaneval"
     shots: int = Field(0, ge=0, le=0)
@@ -42,8 +46,10 @@ class Codex(Benchmark):
     temperature: float = Field(0.8, ge=0)
     top_p: float = Field(0.95, gt=0, le=1)
     top_k: int = Field(0, ge=0)
-    timeout: float = Field(3.0, gt=0, description="seconds a program may run")
-    memory_mb: int = Field(1024, ge=64, description="address space of a program")
+    timeout: float = Field(
+        3.0, gt=0, description="seconds a program may run, waiting for a processor not counted"
+    )
+    memory_mb: int = Field(1024, ge=64, description="memory of a program")
 
     @property
     def metric_name(self) -> str:
@@ -106,15 +112,27 @@ class Codex(Benchmark):
             pass_at_k(len(texts), right, self.k)
             for texts, right in zip(outputs, passed, strict=True)
         ]
-        k, n = min(self.k, self.n), self.n
-        return Grades(values, {"k": k, "n": n, "passed": sum(passed), "sandbox": sandbox.backend})
+        notes = {
+            "k": min(self.k, self.n),
+            "n": self.n,
+            "passed": sum(passed),
+            "sandbox": sandbox.backend,
+            "sandbox_guards": " ".join(sandbox.guards),
+        }
+        return Grades(values, notes)
 
     def _split(self, source: Source) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         if source.is_hub:
             rows = read_hub(self.hub, "test", revision=self.revision)
         else:
             rows = read_jsonl(next(iter(self.files(source).values())))
-        rows = sorted(rows, key=lambda row: seeded_key("codex queries", row["task_id"]))
+        listed = {name: place for place, name in enumerate(query_ids())}
+
+        def order(row: dict[str, Any]) -> tuple[int, str]:
+            name = row["task_id"]
+            return listed.get(name, len(listed)), seeded_key("codex queries", name)
+
+        rows = sorted(rows, key=order)
         if len(rows) <= self.n_queries:
             raise DataError(
                 f"humaneval: {len(rows)} problems, of which {self.n_queries} are to be queries; "
@@ -128,6 +146,11 @@ class Codex(Benchmark):
             signature, problem = _signature_and_docstring(row)
             text = text.replace("{signature}", signature).replace("{problem}", problem)
         return text.replace("{prompt}", row["prompt"])
+
+
+def query_ids() -> list[str]:
+    """The ids of ``queries.json``, in its order."""
+    return json.loads(_QUERIES.read_text(encoding="utf-8"))["task_ids"]
 
 
 def pass_at_k(n: int, right: int, k: int) -> float:

@@ -29,8 +29,8 @@ refuses files outside the standard library. ``Sandbox.guards`` names those in fo
 Not covered by any backend: errors of the kernel; timing channels; load on the machine within the
 limits; bursts of memory shorter than a twentieth of a second; tests that are themselves hostile
 (they run under limits but outside the isolation); functions whose arguments or values are not plain
-data (numbers, text, bytes and containers of them). A program's prints go nowhere, and only the
-standard library can be imported. Beyond that
+data (numbers, text, bytes, containers and iterators of them). A program's prints go nowhere, and
+only the standard library can be imported. Beyond that
 
 - ``bubblewrap`` does not cover errors of bubblewrap itself;
 - ``namespaces`` does not cover what the worker's memory holds: it is copied into the candidate,

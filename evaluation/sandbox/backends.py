@@ -10,7 +10,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import ClassVar
 
 import bubblewrap
@@ -89,7 +88,8 @@ class Rlimits(Backend):
         """See ``Backend.start``."""
         # Without a namespace all threads of the user count, so what runs already is added.
         user = NOBODY if os.geteuid() == 0 else os.getuid()
-        limits = replace(limits, processes=limits.processes + threads_of(user))
+        processes = limits.processes + threads_of(user)
+        limits = Limits(limits.timeout, limits.memory_mb, processes)
 
         def run() -> None:
             keep_only((asked, tells))

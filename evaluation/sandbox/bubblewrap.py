@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import sys
-from dataclasses import asdict
 
 from limits import Limits, library_folders
 from namespaces import WORK
@@ -55,8 +54,9 @@ def command(asked: int, tells: int, limits: Limits, *, root: bool) -> list[str]:
     words += ["--ro-bind", os.path.dirname(os.path.abspath(__file__)), HERE]
     words += ["--perms", "0777", "--size", str(_FILES), "--tmpfs", WORK, "--chdir", WORK]
     words += ["--remount-ro", "/"]
-    words += ["--", python, "-I", "-S", "-B", f"{HERE}/candidate.py"]
-    return [*words, str(asked), str(tells), json.dumps(asdict(limits))]
+    start = f"import sys; sys.path.insert(0, '{HERE}'); import candidate; candidate.main()"
+    words += ["--", python, "-I", "-S", "-B", "-c", start]
+    return [*words, str(asked), str(tells), json.dumps(vars(limits)), WORK]
 
 
 def _outermost(folders: list[str]) -> list[str]:

@@ -1,20 +1,23 @@
 """The candidate: a process that gives up its rights and then runs what a model wrote.
 
-Run by bubblewrap as ``python -I -S candidate.py ASKED TELLS LIMITS``, by the other backends in a
-copy of the worker. Standard library only.
+In bubblewrap it is a fresh interpreter (``main``), by the other backends a copy of the worker.
+Standard library only.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import warnings
-from collections.abc import Collection
-from typing import Any
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import plain
 from limits import Limits, end_with_parent, give_up_rights
+
+TYPE_CHECKING = False  # importing typing would cost every candidate that is a fresh interpreter
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from typing import Any
 
 
 def serve(asked: int, tells: int, limits: Limits, *, writable: Collection[str]) -> None:
@@ -59,7 +62,7 @@ def _send(handle: int, message: dict[str, Any]) -> None:
         data = data[os.write(handle, data) :]
 
 
-if __name__ == "__main__":
-    import json
-
-    serve(int(sys.argv[1]), int(sys.argv[2]), Limits(**json.loads(sys.argv[3])), writable=["/work"])
+def main() -> None:
+    """Serve as the arguments say: two pipe ends, limits, the folder to write in."""
+    asked, tells, limits, work = sys.argv[1:]
+    serve(int(asked), int(tells), Limits(**json.loads(limits)), writable=[work])

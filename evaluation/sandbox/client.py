@@ -46,7 +46,7 @@ class Worker:
     def __init__(self, backends: Sequence[str]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="sandbox-")
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-B", str(_WORKER), self._folder.name, *backends],
+            [sys.executable, "-I", "-S", str(_WORKER), self._folder.name, *backends],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -9,7 +9,10 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from collections.abc import Collection
+
+TYPE_CHECKING = False  # importing typing would cost every candidate that is a fresh interpreter
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _CREATE, _ADD_RULE, _RESTRICT = 444, 445, 446
 _READ_FILE, _READ_FOLDER = 1 << 2, 1 << 3

@@ -8,11 +8,13 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
 
 from landlock import Rules
 from syscalls import filter_calls
+
+TYPE_CHECKING = False  # importing typing would cost every candidate that is a fresh interpreter
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -22,7 +24,6 @@ PROCESSES = 32
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SUBREAPER, _PR_NO_NEW_PRIVS = 1, 4, 36, 38
 
 
-@dataclass(frozen=True)
 class Limits:
     """What a program may use.
 
@@ -32,9 +33,10 @@ class Limits:
         processes: threads and processes of its user.
     """
 
-    timeout: float
-    memory_mb: int
-    processes: int = PROCESSES
+    def __init__(self, timeout: float, memory_mb: int, processes: int = PROCESSES) -> None:
+        self.timeout = timeout
+        self.memory_mb = memory_mb
+        self.processes = processes
 
 
 def call(function: Callable[..., int], *arguments: object) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import struct
 import sys
 
@@ -76,7 +75,7 @@ def filter_calls(*, writing: bool) -> bool:
     Returns:
         False where that is impossible: another architecture or a kernel without filters.
     """
-    if not sys.platform.startswith("linux") or platform.machine() not in _ARCHITECTURES:
+    if not sys.platform.startswith("linux") or os.uname().machine not in _ARCHITECTURES:
         return False
     program = _program(writing)
     code = ctypes.create_string_buffer(program, len(program))
@@ -86,7 +85,7 @@ def filter_calls(*, writing: bool) -> bool:
 
 
 def _program(writing: bool) -> bytes:
-    column, architecture = _ARCHITECTURES[platform.machine()]
+    column, architecture = _ARCHITECTURES[os.uname().machine]
 
     def numbers(table: str) -> list[int]:
         columns = [entry.split()[1:] for entry in table.split(",")]

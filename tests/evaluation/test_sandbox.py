@@ -255,8 +255,9 @@ def test_the_command_of_bubblewrap(
     assert all("lib" in place or "python" in place or "sandbox" in place for place in bound)
     assert text.endswith("--chdir /work --remount-ro /")
     assert theirs[1:4] == ["-I", "-S", "-B"]
-    assert theirs[4:7] == ["/sandbox/candidate.py", "7", "9"]
-    assert Limits(**json.loads(theirs[7])) == Limits(3.0, 512)
+    assert theirs[4] == "-c" and "candidate.main()" in theirs[5] and "/sandbox" in theirs[5]
+    assert theirs[6:8] == ["7", "9"] and theirs[9] == "/work"
+    assert vars(Limits(**json.loads(theirs[8]))) == vars(Limits(3.0, 512))
     monkeypatch.setattr(bubblewrap, "installed", lambda: None)
     with pytest.raises(FileNotFoundError, match="bwrap is not installed"):
         bubblewrap.command(7, 9, Limits(3.0, 512), root=root)
@@ -297,14 +298,14 @@ def test_a_user_without_rights_has_all_backends() -> None:
     code = (
         "import json, os, sys\nfrom evaluation.sandbox import *\n"
         f"sys.version_info >= (3, 11) or sys.exit(77)\nT = {TEST!r}\nfound = []\n"
-        'peek = "import os\\ndef f(x):\\n    for p in range(2, 32768):\\n        try:\\n"\n'
+        'peek = "import os\\ndef f(x):\\n    for p in range(1, 4000):\\n        try:\\n"\n'
         "peek += \"            if p != os.getpid(): open(f'/proc/{p}/environ', 'rb').read()\\n\"\n"
         'peek += "            if p != os.getpid(): return 2 * x\\n"\n'
         'peek += "        except OSError: pass\\n"\n'
         "kill = 'import os\\ndef f(x):\\n    os.kill(os.getppid() or -1, 9)\\n'\n"
         "kill += '    return 2 * x\\n'\n"
         f"codes = ({RIGHT!r}, peek, kill, {HANG!r})\n"
-        "for name in BACKENDS:\n    box = Sandbox(backend=name, timeout=1.0, workers=1)\n"
+        "for name in BACKENDS:\n    box = Sandbox(backend=name, timeout=0.3, workers=1)\n"
         "    try: found += [v.passed for v in box.run([Program(c, '', T, 'f') for c in codes])]\n"
         "    except SandboxError as error: found.append(str(error))\n"
         "print(json.dumps(found))\n"

@@ -32,8 +32,14 @@ GENERATED = {
         "SyntaxError|MemoryError|RecursionError|time is up",
         "def f(x):\n    return " + "(" * 50_000 + "2 * x" + ")" * 50_000,
     ),
-    "nesting_unclosed": ("SyntaxError|MemoryError|time", "def f(x):\n    return " + "[" * 150 + "2 * x"),
-    "literal_huge_number": ("SyntaxError|time is up", f"def f(x):\n    return {'9' * 500_000} and 2 * x"),
+    "nesting_unclosed": (
+        "SyntaxError|MemoryError|time",
+        "def f(x):\n    return " + "[" * 150 + "2 * x",
+    ),
+    "literal_huge_number": (
+        "SyntaxError|time is up",
+        f"def f(x):\n    return {'9' * 500_000} and 2 * x",
+    ),
     "literal_huge_list": (
         "wrong answer|MemoryError|time is up",
         f"def f(x):\n    return [{'0,' * 400_000}] and None",

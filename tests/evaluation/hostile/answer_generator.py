@@ -1,3 +1,3 @@
-# fails with: not plain data
+# fails with: wrong answer
 def f(x):
     yield 2 * x

@@ -3,11 +3,10 @@
 
 import ctypes
 import os
-import platform
 
 
 def f(x):
-    number = {"x86_64": 56, "aarch64": 220}[platform.machine()]
+    number = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
     pid = ctypes.CDLL(None).syscall(number, 0x10000000 | 17, 0, 0, 0, 0)
     if pid == 0:
         os._exit(0)
