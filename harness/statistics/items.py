@@ -25,7 +25,7 @@ from harness.files import digest
 
 CACHE = ".board_items.npz"
 CACHE_FROM = 100_000  # newly read items from which on a cache pays
-MAX_UNPACKED = 1 << 29  # bytes of one item file, unpacked
+MAX_UNPACKED = 1 << 27  # bytes of one item file, unpacked
 _VERSION = 1
 
 
@@ -173,7 +173,7 @@ def read_item_scores(path: Path, known: dict[str, ItemSet] | None = None) -> Ite
     if len(set(keys)) != len(keys) or not keys:
         raise ItemError("two rows are the same item" if keys else "no scored item")
     groups = tuple(row["subject"] for row in rows)
-    name = digest([keys, groups])
+    name = digest([json.dumps(keys), json.dumps(groups)])  # ids may hold what UTF-8 has no form for
     known = {} if known is None else known
     items = known.setdefault(name, ItemSet(keys, groups, name))
     return ItemScores(items, np.array([row["score"] for row in rows], dtype=np.float32))
