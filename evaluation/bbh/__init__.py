@@ -12,9 +12,10 @@ from evaluation.source import DataError, Source, read_hub, read_json, read_text
 from harness.query import Query
 
 PREFIX = "A:"
-_ANSWER = re.compile(r"the answer is\s*(.*?)(?:\.(?=\s|$)|\n|$)", re.IGNORECASE)
-# All punctuation but a minus sign before a digit: "-50" is not "50".
-_PUNCTUATION = re.compile(rf"(?!-\d)[{re.escape(string.punctuation)}]")
+# "is" as a word, so that "the answer isn't" is none.
+_ANSWER = re.compile(r"the answer is\b\s*(.*?)(?:\.(?=\s|$)|\n|$)", re.IGNORECASE)
+# All punctuation but a minus sign before a digit: "-50" is not "50". Curly quotes are quotes.
+_PUNCTUATION = re.compile(rf"(?!-\d)[{re.escape(string.punctuation)}“”‘’]")
 _REMEDY = (
     "BBH is bbh/<task>.json and bbh/bbh-three-shot.json, from github.com/suzgunmirac/BIG-Bench-Hard"
 )
@@ -30,6 +31,7 @@ class BBH(Benchmark):
     name: ClassVar[str] = "bbh"
     metric: ClassVar[str] = "exact_match"
     average: ClassVar[Literal["items", "groups"]] = "groups"
+    metric_version: ClassVar[int] = 2
 
     hub: str = "SaylorTwift/bbh"
     shots: Literal[0, 3] = 3
@@ -139,7 +141,7 @@ def extract(output: str) -> str:
 
 def plain(text: str) -> str:
     """Lower case, single blanks, no punctuation, unless punctuation is all there is (brackets)."""
-    folded = " ".join(text.lower().split())
+    folded = " ".join(text.lower().replace("−", "-").split())
     stripped = " ".join(_PUNCTUATION.sub("", folded).split())
     return stripped or folded.replace(" ", "")
 

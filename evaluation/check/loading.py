@@ -28,7 +28,8 @@ def load_suite(
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    words = [f"suite={name}", *settings]
+    # Fields that the file leaves at their defaults are no keys of Hydra's; the classes know them.
+    words = [f"suite={name}", *(f"++{w}" if w.startswith("suite.") else w for w in settings)]
     if config_dir:
         words.append(f"hydra.searchpath=[file://{Path(config_dir).resolve()}]")
     GlobalHydra.instance().clear()

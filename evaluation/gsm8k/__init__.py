@@ -15,7 +15,9 @@ from harness.query import Query
 
 PREFIX = "Answer:"
 _REMEDY = "GSM8k is JSON lines of question and answer, from github.com/openai/grade-school-math"
-_NUMBER = re.compile(r"-?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
+# A comma belongs to a number only before three digits, so that "1,2" are two numbers. Models write
+# the minus sign (U+2212) as well as the hyphen.
+_NUMBER = re.compile(r"[-−]?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)")
 _CALCULATION = re.compile(r"<<[^>]*>>")
 
 
@@ -29,6 +31,7 @@ class GSM8K(Benchmark):
 
     name: ClassVar[str] = "gsm8k"
     metric: ClassVar[str] = "exact_match"
+    metric_version: ClassVar[int] = 2
 
     hub: str = "openai/gsm8k"
     shots: int = Field(8, ge=0, le=8)
@@ -48,7 +51,7 @@ class GSM8K(Benchmark):
         return [
             Item(
                 id=f"test/{number}",
-                prompt=_prompt(row["question"], shots),
+                prompt=_prompt(row["question"].strip(), shots),
                 prefix=PREFIX,
                 target=_gold(row["answer"], number),
                 text=row["question"],
@@ -100,10 +103,11 @@ class GSM8K(Benchmark):
 def last_number(text: str) -> Decimal | None:
     """The last number in a text, thousands commas removed; ``None`` if there is none.
 
-    A minus sign counts only where no digit or letter stands before it, so "5-3" ends in 3.
+    A minus sign counts only where no digit or letter stands before it, so "5-3" ends in 3. The
+    paper's script drops it before whole numbers, and joins "1,2" to 12.
     """
     for match in reversed(list(_NUMBER.finditer(text))):
-        digits = match.group()
+        digits = match.group().replace("−", "-")
         if digits[0] == "-" and match.start() and text[match.start() - 1].isalnum():
             digits = digits[1:]
         try:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from evaluation.base import Benchmark, Item, seeded_key
+from evaluation.base import Benchmark, Grades, Grading, Item, seeded_key
 from evaluation.source import Source, read_hub
 from evaluation.squad.format import answer_texts, read_squad
 from evaluation.text_metrics import best_f1
 from harness.query import Query
 
-# The paper's three shots as far as their ids are known: Lourdes 1858, SQuAD's first question.
-SHOT_IDS = ("5733be284776f41900661182",)
+# The paper's three shots, which are training questions: how each passage begins, and the question.
+SHOTS = (
+    (
+        "Architecturally, the school has a Catholic character.",
+        "To whom did the Virgin Mary allegedly appear in 1858 in Lourdes France?",
+    ),
+    ("Burke was born in Dublin, Ireland.", "Where was Burke born?"),
+    (
+        "The term high definition once described a series of television systems",
+        'The term "high definition" originally described televisions systems from what year?',
+    ),
+)
 TRAINING = 87_599  # questions in the release's training file
 HOME = "https://rajpurkar.github.io/SQuAD-explorer (SQuAD v1.1)"
 _REMEDY = (
@@ -25,17 +36,19 @@ _REMEDY = (
 class SQuAD(Benchmark):
     """Extraction from a passage. Queries: training questions, without shots.
 
-    Shots are the training questions of ``shot_ids`` that the file holds, filled up with its first
-    questions from other passages. Queries are the first ``n_queries`` of a seeded order of the
+    Shots are the paper's three training questions; those that a part of the training file lacks are
+    replaced by its first questions from other passages, which the score's notes then say.
+    ``shot_ids`` names other ones. Queries are the first ``n_queries`` of a seeded order of the
     training questions.
     """
 
     name: ClassVar[str] = "squad"
     metric: ClassVar[str] = "f1"
+    prompt_version: ClassVar[int] = 2
 
     hub: str = "rajpurkar/squad"
     shots: int = Field(3, ge=0)
-    shot_ids: tuple[str, ...] = SHOT_IDS
+    shot_ids: tuple[str, ...] = Field((), description="in place of the paper's shots")
     n_queries: int = Field(500, ge=1)
 
     def files(self, source: Source) -> dict[str, Path]:
@@ -71,16 +84,27 @@ class SQuAD(Benchmark):
         """The best token F1 over the accepted answers."""
         return best_f1(output, item.target)
 
+    def grade(self, items: Sequence[Item], outputs: Sequence[list[str]], how: Grading) -> Grades:
+        """F1 of all items; the notes say which training questions were the shots."""
+        grades = super().grade(items, outputs, how)
+        if self.shots and how.source is not None:
+            rows = self._rows(how.source, "train")
+            grades.notes["shots"] = [str(row["id"]) for row in self._shots(rows)]
+            grades.notes["shots_replaced"] = self.shots - len(self._named(rows)[: self.shots])
+        return grades
+
     def gaps(self, source: Source) -> list[str]:
         """Training questions that the data lack, of which queries and shots are taken."""
         rows = self._rows(source, "train")
         if len(rows) == TRAINING:
             return []
-        names = [name for name in map(str, self._training_files(source))]
+        names = ", ".join(map(str, self._training_files(source)))
+        wanted = min(self.shots, len(self.shot_ids or SHOTS))
+        replaced = wanted - len(self._named(rows)[: self.shots])
         return [
             f"{TRAINING - len(rows):,} of the {TRAINING:,} training questions, so that the "
-            f"{self.n_queries} queries are drawn from {len(rows):,} and shots that are not among "
-            f"them are replaced. Looked in {', '.join(names)}. Get train-v1.1.json from "
+            f"{self.n_queries} queries are drawn from {len(rows):,}, and {replaced} of the "
+            f"{wanted} shots are replaced by others. Looked in {names}. Get train-v1.1.json from "
             f"{HOME} and put it in that file's place"
         ]
 
@@ -98,8 +122,7 @@ class SQuAD(Benchmark):
         return [row for path in paths for row in read_squad(path)]
 
     def _shots(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        by_id = {row["id"]: row for row in rows}
-        shots = [by_id[name] for name in self.shot_ids if name in by_id][: self.shots]
+        shots = self._named(rows)[: self.shots]
         passages = {row["context"] for row in shots}
         for row in rows:
             if len(shots) >= self.shots:
@@ -108,6 +131,21 @@ class SQuAD(Benchmark):
                 shots.append(row)
                 passages.add(row["context"])
         return shots
+
+    def _named(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The rows of ``shot_ids``, or the paper's, in that order, as far as they are there."""
+        if self.shot_ids:
+            by_id = {row["id"]: row for row in rows}
+            return [by_id[name] for name in self.shot_ids if name in by_id]
+        asked: dict[str, list[dict[str, Any]]] = {question: [] for _, question in SHOTS}
+        for row in rows:
+            if (question := row["question"].strip()) in asked:
+                asked[question].append(row)
+        found = [
+            [row for row in asked[question] if row["context"].strip().startswith(opening)]
+            for opening, question in SHOTS
+        ]
+        return [same[0] for same in found if same]
 
 
 def _prompt(row: dict[str, Any]) -> str:
