@@ -36,7 +36,8 @@ only the standard library can be imported. Beyond that
 - ``namespaces`` does not cover what the worker's memory holds: it is copied into the candidate,
   with nothing of the test or the harness, but with the worker's modules;
 - ``rlimits`` does not cover names and states of other processes where ``landlock`` is missing, and
-  files that the user (root: that anyone) may read. Without ``seccomp`` nothing keeps a program from
+  files that the user (root: that anyone) may read; and a program's own children live on if the
+  worker itself is killed by force. Without ``seccomp`` nothing keeps a program from
   the network, from signals to the user's processes and from writing the user's files. As root, only
   modules that the worker has loaded can be imported where the library's folder is closed to others.
 """
@@ -51,6 +52,7 @@ import queue
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from evaluation.sandbox.client import NotStarted, Worker, WorkerLost
 
@@ -60,7 +62,7 @@ BACKENDS = ("bubblewrap", "namespaces", "rlimits")
 
 # Waiting for a processor is not counted where the kernel tells it, so that more programs than
 # processors may run: those that sleep until their time is up hold up nobody.
-_AT_A_TIME = 4 if os.path.exists("/proc/self/schedstat") else 1
+_AT_A_TIME = 4
 _ATTEMPTS = 3
 
 
@@ -225,8 +227,17 @@ def _pop(workers: list[Worker]) -> Worker | None:
     return None
 
 
+def _waiting_is_told() -> bool:
+    try:
+        return int(Path("/proc/self/schedstat").read_text().split()[0]) > 0
+    except (OSError, ValueError, IndexError):
+        return False
+
+
 def _workers(memory_mb: int) -> int:
     cores = len(os.sched_getaffinity(0))
+    if not _waiting_is_told():
+        return cores
     with contextlib.suppress(OSError), open("/proc/meminfo", encoding="ascii") as stream:
         facts = dict(line.split(":") for line in stream)
         available = int(facts["MemAvailable"].split()[0]) >> 10

@@ -113,7 +113,7 @@ def _start(run: Callable[[], None], flags: int) -> None:
             shield(False)  # or nobody could write its maps
             end_with_parent()
             os.setsid()
-            for number in (signal.SIGINT, signal.SIGPIPE):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
                 signal.signal(number, signal.SIG_DFL)
             if flags:
                 if libc.unshare(flags) != 0:

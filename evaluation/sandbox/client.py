@@ -18,6 +18,7 @@ from typing import Any
 # Worker and candidate are no modules of this package: they run alone, without its dependencies.
 _WORKER = Path(__file__).with_name("worker.py")
 _START_SECONDS = 120.0
+_END_SECONDS = 30.0
 
 
 class WorkerLost(RuntimeError):
@@ -86,10 +87,14 @@ class Worker:
         return answer
 
     def close(self) -> None:
-        """Kill the worker; what it started ends with it."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        """End the worker, which ends what it started."""
+        self._process.terminate()
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 stream.close()

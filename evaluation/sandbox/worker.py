@@ -117,6 +117,7 @@ def judge(
     secret = os.urandom(16).hex()
     if os.fork() == 0:
         try:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.close(verdict)
             checker.check(head, read_test, (asks, told, report), secret, limits)
         finally:
@@ -181,4 +182,9 @@ def _read_line(handle: int, deadline: float | None = None) -> str | None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    main(sys.argv[1], sys.argv[2:])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    try:
+        main(sys.argv[1], sys.argv[2:])
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        backends.kill_children()

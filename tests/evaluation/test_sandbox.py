@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 
 import evaluation.sandbox as sandbox
 from evaluation.sandbox import BACKENDS, Program, Sandbox, SandboxError, Verdict
-from evaluation.sandbox.client import NotStarted, Worker
+from evaluation.sandbox.client import NotStarted, Worker, WorkerLost
 from tests.evaluation.hostile import PROMPT, RIGHT, TEST
 
 REPOSITORY = Path(__file__).parents[2]
@@ -148,6 +149,39 @@ def test_a_worker_that_is_killed_costs_one_program(monkeypatch: pytest.MonkeyPat
     assert verdicts == [
         Verdict(True), Verdict(False, "the sandbox worker died"), Verdict(True)
     ]  # fmt: skip
+
+
+def test_a_worker_that_is_closed_takes_its_program_with_it(backend: str) -> None:
+    worker = Worker([backend])
+    if worker.backend is None:
+        worker.close()
+        pytest.skip(str(worker.reasons))
+    code = "import os, time\nos.fork()\nos.fork()\ntime.sleep(1000)\n"
+    head = {"code": code, "entry_point": "f", "timeout": 60.0, "memory_mb": 256}
+    with pytest.raises(WorkerLost, match="silent"):
+        worker.judge(head, {"prompt": PROMPT, "test": TEST}, 2.0)
+    started = _below(worker._process.pid)
+    assert len(started) >= 3
+    worker.close()
+    deadline = time.monotonic() + 20
+    while any(map(_runs, started)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [pid for pid in started if _runs(pid)] == []
+
+
+def _below(pid: int) -> list[int]:
+    try:
+        words = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [int(word) for word in words] + [n for word in words for n in _below(int(word))]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def test_a_worker_lost_once_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
