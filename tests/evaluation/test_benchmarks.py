@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -17,9 +18,20 @@ from evaluation.gsm8k import GSM8K
 from evaluation.judges import Judge
 from evaluation.mmlu import MMLU
 from evaluation.source import DataError, Source
-from evaluation.squad import SQuAD
+from evaluation.squad import SHOTS, SQuAD
 from evaluation.statistics import mean_and_error
 from evaluation.tydiqa import TyDiQA
+from evaluation.tydiqa.languages import LANGUAGES
+
+
+def squad_file(rows: list[tuple[str, str, str, list[str]]]) -> str:
+    """(id, context, question, answers) in SQuAD v1.1's form."""
+    paragraphs = [
+        {"context": context, "qas": [{"id": name, "question": question,
+                                      "answers": [{"text": text} for text in answers]}]}
+        for name, context, question, answers in rows
+    ]  # fmt: skip
+    return json.dumps({"version": "1.1", "data": [{"title": "t", "paragraphs": paragraphs}]})
 
 
 class Preference(Judge):
@@ -194,6 +206,81 @@ def test_squad_prompts(small_data: Path) -> None:
         "Town 0 lies in Land 0.\n\nWhere is Town 0?\n\nLand 0\n"
         "Rome lies in Italy.\n\nWhere is Rome?"
     )
+
+
+def test_squad_takes_the_papers_shots_where_they_are(small_data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "squad"
+    folder.mkdir()
+    questions = [question for _, question in SHOTS]
+    rows = [("other", "Another Burke.", questions[1], ["x"])]  # the question alone is no shot
+    rows += [(f"s{n}", f"{opening} And more.", question, [f"answer {n}"])
+             for n, (opening, question) in enumerate(SHOTS)]  # fmt: skip
+    text = squad_file([rows[3], rows[0], rows[1], rows[2]])
+    (folder / "train-v1.1.json").write_text(text, "utf-8")
+    (folder / "dev-v1.1.json").write_text(squad_file([("d", "c", "q", ["a"])]), "utf-8")
+    source = Source(tmp_path)
+    benchmark = SQuAD(n_queries=1)
+    (item,) = benchmark.items(source)
+    parts = [f"{opening} And more.\n\n{question}\n\nanswer {n}\n"
+             for n, (opening, question) in enumerate(SHOTS)]  # fmt: skip
+    assert item.prompt == "".join(parts) + "c\n\nq"
+    notes = benchmark.grade([item], [["a"]], Grading(None, tmp_path, source=source)).notes
+    assert (notes["shots"], notes["shots_replaced"]) == (["s0", "s1", "s2"], 0)
+    few = Source(small_data)
+    notes = benchmark.grade([item], [["a"]], Grading(None, tmp_path, source=few)).notes
+    assert (notes["shots"], notes["shots_replaced"]) == (["tr0", "tr1", "tr2"], 3)
+
+
+@pytest.mark.shared_data
+def test_prompts_of_the_real_files(shared_data: Path, paper_suite: Callable[..., Any]) -> None:
+    """The protocol of the paper's appendix, on every item (paper E.1 to E.6)."""
+    suite = paper_suite(shared_data / "benchmarks")
+    source = suite._source()
+    items = {name: benchmark.items(source) for name, benchmark in suite.benchmarks.items()}
+    suite_of = suite.benchmarks
+    assert {name: suite_of[name].average for name in items} == {
+        "mmlu": "items", "gsm8k": "items", "bbh": "groups", "tydiqa": "groups", "codex": "items",
+        "squad": "items", "alpaca_eval": "items",
+    }  # fmt: skip
+    for name in ("gsm8k", "bbh", "tydiqa", "squad"):  # greedy, ends at the end token alone
+        assert (suite_of[name].sampling.temperature, suite_of[name].stops) == (0, ())
+    assert [suite_of[name].max_new_tokens for name in ("gsm8k", "bbh", "tydiqa")] == [512, 512, 50]
+
+    assert {item.prefix for item in items["mmlu"]} == {"The answer is:"}
+    assert len({item.group for item in items["mmlu"]}) == 57
+    for item in items["mmlu"]:
+        subject = item.group.replace("_", " ")
+        header = "The following are multiple choice questions (with answers) about  "
+        assert item.prompt.startswith(f"{header}{subject}.\n\n")
+        assert item.prompt.endswith("\nAnswer:") and "\nD. " in item.prompt
+
+    assert {item.prefix for item in items["gsm8k"]} == {"Answer:"}
+    for item in items["gsm8k"]:
+        assert item.prompt.startswith("Answer the following questions.\n\nQuestion: There are 15")
+        assert item.prompt.count("\nAnswer: ") == 8 and item.prompt == item.prompt.strip()
+        assert item.prompt.endswith(f"So the answer is 8.\n\nQuestion: {item.text.strip()}")
+
+    assert {item.prefix for item in items["bbh"]} == {"A:"}
+    assert len({item.group for item in items["bbh"]}) == 27
+    for item in items["bbh"]:
+        head = item.prompt.removesuffix(f"\n\nQ: {item.text}")
+        assert head != item.prompt and "canary" not in head.lower() and "-----" not in head
+        assert head.count("\n\nQ: ") == 3 == head.count("\nA: Let's think step by step.")
+        assert head.endswith(".") and not head.startswith("\n")
+
+    for item in items["tydiqa"]:
+        words = LANGUAGES[item.group]
+        assert item.prefix == words.answer
+        assert item.prompt.startswith(f"{words.instruction}\n\n{words.passage} ")
+        assert item.prompt.count(f"\n{words.answer} ") == 1  # of the one shot
+        assert item.prompt.count(f"\n\n{words.passage} ") == 2
+
+    lourdes = "To whom did the Virgin Mary allegedly appear in 1858 in Lourdes France?"
+    for item in items["squad"]:
+        assert item.prefix == "" and item.prompt.endswith(item.text)
+        assert f"\n\n{lourdes}\n\nSaint Bernadette Soubirous\n" in item.prompt
+    heads = {item.prompt.removesuffix(item.text) for item in items["squad"]}
+    assert len(heads) == 1
 
 
 def test_codex_prompts_and_split(small_data: Path) -> None:

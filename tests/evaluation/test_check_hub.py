@@ -53,8 +53,8 @@ def mirror(small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         part: [{**{k: row[k] for k in ("question", "subject", "choices")},
                 "answer": "ABCD".index(row["answer"])} for row in some]
         for part, some in rows.items()}})  # fmt: skip
-    _hub_folder(found["gsm8k"], {"main": {
-        part: read_jsonl(small_data / f"gsm8k/{part}.jsonl") for part in ("train", "test")}})  # fmt: skip
+    gsm8k = {part: read_jsonl(small_data / f"gsm8k/{part}.jsonl") for part in ("train", "test")}
+    _hub_folder(found["gsm8k"], {"main": gsm8k})
     package = importlib.util.find_spec("lm_eval")
     assert package is not None and package.origin
     tasks = (Path(package.origin).parent / "tasks/bbh/cot_fewshot").glob("[!_]*.yaml")
