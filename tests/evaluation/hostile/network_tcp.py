@@ -1,7 +1,8 @@
-# fails with: PermissionError|No module named|OSError|LookupError
+# fails with: PermissionError|No module named|OSError|ConnectionRefusedError
 import socket
 
 
 def f(x):
-    socket.create_connection(("127.0.0.1", int("@PORT@")), 1).close()
+    with socket.socket() as client:
+        client.connect(("127.0.0.1", int("@PORT@")))
     return 2 * x

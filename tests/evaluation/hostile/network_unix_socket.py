@@ -1,4 +1,4 @@
-# fails with: PermissionError|No module named|OSError|FileNotFound
+# fails with: PermissionError|No module named|OSError|ConnectionRefusedError
 """An abstract socket, which no file permission guards."""
 
 import socket
