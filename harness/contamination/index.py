@@ -26,7 +26,7 @@ from harness.contamination.words import words
 Rule = Literal["exact", "whole", "ngram"]
 RULES: tuple[Rule, ...] = ("exact", "whole", "ngram")
 _BASE = 0x9E3779B97F4A7C15  # odd, so that no word's place in an n-gram is lost
-_BITS = 22  # of the table that n-grams must pass before they are looked up
+_SLOTS = 8  # at least, in the table that n-grams must pass, for each n-gram that is looked for
 _Found = tuple[int, int, int, float, int]  # row, text, rule, share, turn
 
 
@@ -77,6 +77,13 @@ class _Grams:
     owner: np.ndarray
     table: np.ndarray
 
+    def find(self, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of hashes that are keys, and of which key."""
+        at = np.flatnonzero(self.table[_slot(hashes, self.table)])
+        key = np.minimum(np.searchsorted(self.keys, hashes[at]), len(self.keys) - 1)
+        hit = self.keys[key] == hashes[at]
+        return at[hit], key[hit]
+
 
 class Index:
     """Texts of benchmarks, ready to be looked for.
@@ -89,7 +96,7 @@ class Index:
         self.detector = detector
         self.skipped = 0
         self._exact: dict[str, list[int]] = {}
-        self._number: dict[str, int] = {}
+        self._number = number = dict[str, int]()
         seen: set[tuple[str, str, str]] = set()
         flat, owners, lengths = array("i"), array("i"), array("i")
         for position, text in enumerate(texts):
@@ -104,22 +111,21 @@ class Index:
                 continue
             self._exact.setdefault(plain, []).append(position)
             if len(found) >= detector.ngram or len(plain) >= detector.min_chars:
-                flat.extend(self._number.setdefault(word, len(self._number) + 1) for word in found)
+                for word in found:
+                    flat.append(number.setdefault(word, len(number) + 1))
                 flat.append(0)
                 owners.append(position)
                 lengths.append(len(found))
         self._value = _values(self._number)
         self._count = np.zeros(len(texts), dtype=np.int64)  # distinct n-grams of a text
-        self._grams = dict(
-            self._index(np.array(flat), np.array(owners), np.array(lengths, dtype=np.int64))
-        )
+        self._grams = dict(self._index(np.array(flat), np.array(owners), np.array(lengths)))
 
     def _index(
         self, flat: np.ndarray, owners: np.ndarray, lengths: np.ndarray
     ) -> Iterator[tuple[int, _Grams]]:
         """The n-grams of the texts that lie in ``flat`` one after the other, 0 behind each."""
-        place = np.repeat(np.arange(len(owners)), lengths + 1)
-        end = np.cumsum(lengths + 1)[place] - 1
+        place = np.repeat(np.arange(len(owners), dtype=np.int32), lengths + 1)
+        end = (np.cumsum(lengths + 1, dtype=np.int32) - 1)[place]
         wanted = np.minimum(lengths, self.detector.ngram)[place]
         for size, hashes in _runs(self._value[flat], self.detector.ngram):
             at = np.flatnonzero(wanted[: len(hashes)] == size)
@@ -134,8 +140,8 @@ class Index:
             grams, texts = grams[new], texts[new]
             self._count += np.bincount(texts, minlength=len(self._count))
             keys, starts = np.unique(grams, return_index=True)
-            table = np.zeros(1 << _BITS, dtype=bool)
-            table[_slot(keys)] = True
+            table = np.zeros(1 << (_SLOTS * len(keys)).bit_length(), dtype=bool)
+            table[_slot(keys, table)] = True
             yield size, _Grams(keys, np.append(starts, len(grams)), texts, table)
 
     def search(self, turns: Sequence[str], rows: np.ndarray) -> Hits:
@@ -162,22 +168,23 @@ class Index:
         return Hits(*(np.array([hit[i] for hit in kept], dtype=t) for i, t in enumerate(types)))
 
     def _contained(self, cut: list[list[str]], rows: np.ndarray) -> list[_Found]:
-        get = self._number.get
-        # 0 stands for words that no text holds, and for the border between two turns.
+        every: list[str] = []
+        for one in cut:
+            every += one
+            every.append("")
+        # 0 stands for words that no text holds, and for "", the border between two turns.
+        numbers = map(self._number.get, every, repeat(0))
+        flat = np.fromiter(numbers, dtype=np.int32, count=len(every))
         lengths = np.array([len(one) + 1 for one in cut])
-        numbers = (number for one in cut for number in (*map(get, one, repeat(0)), 0))
-        flat = np.fromiter(numbers, dtype=np.int32, count=int(lengths.sum()))
         turn_of = np.repeat(np.arange(len(cut)), lengths)
         found: list[_Found] = []
         for size, hashes in _runs(self._value[flat], self.detector.ngram):
             grams = self._grams.get(size)
             if grams is None:
                 continue
-            at = np.flatnonzero(grams.table[_slot(hashes)])
-            key = np.minimum(np.searchsorted(grams.keys, hashes[at]), len(grams.keys) - 1)
-            hit = grams.keys[key] == hashes[at]
-            if hit.any():
-                found += self._shares(turn_of[at[hit]], key[hit], grams, rows)
+            at, key = grams.find(hashes)
+            if len(at):
+                found += self._shares(turn_of[at], key, grams, rows)
         return found
 
     def _shares(
@@ -221,5 +228,5 @@ def _runs(values: np.ndarray, most: int) -> Iterator[tuple[int, np.ndarray]]:
         yield size, hashes
 
 
-def _slot(hashes: np.ndarray) -> np.ndarray:
-    return hashes >> np.uint64(64 - _BITS)
+def _slot(hashes: np.ndarray, table: np.ndarray) -> np.ndarray:
+    return hashes >> np.uint64(65 - len(table).bit_length())  # as many of the highest bits

@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import random
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,10 +21,9 @@ from harness.contamination.index import RULES
 from harness.contamination.texts import outside_texts, parts, shared_passages
 from harness.contamination.words import words
 from harness.pool import PoolConfig, PoolError
-from harness.record import read_record
+from harness.record import Contamination, read_record
 from tests.conftest import MakePool, conversation
 
-ROOT = Path(__file__).parents[2]
 SUM = "Ada has 3 apples and buys 4 more. How many apples does she have now?"
 LONG = " ".join(f"word{i}" for i in range(22))  # ten 13-grams
 
@@ -332,29 +329,47 @@ def test_the_switch_is_part_of_a_pools_name_only_where_it_removes() -> None:
 
 
 def test_runs_record_what_was_found_and_what_was_left_out(tmp_path: Path, suite: Suite) -> None:
+    from hydra import compose, initialize_config_module
+
+    from harness.run import run
+    from harness.settings import build
+
     rows, _ = leaky(suite, 40)
     pool = tmp_path / "rows.jsonl"
     pool.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    given = [
-        "method=random", "pool=jsonl", f"pool.path={pool}", "pool.contamination=report,remove",
-        "pool.size=30", "budget=8", "recipe.epochs=1", "suite.limit=2", "progress=false",
-        "~suite.benchmarks.codex", f"out={tmp_path / 'out'}", f"store={tmp_path / 'store'}",
+    words = [
+        "method=random", "pool=jsonl", f"pool.path={pool}", "pool.size=30", "budget=8",
+        "recipe.epochs=1", "suite.limit=2", "progress=false", f"suite.data={suite.data}",
+        "~suite.benchmarks.codex", "~suite.benchmarks.alpaca_eval", "~suite.benchmarks.bbh",
+        f"out={tmp_path / 'out'}", f"store={tmp_path / 'store'}",
     ]  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-m", "harness", "-m", *given], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    records = [read_record(path) for path in (tmp_path / "out/records").glob("*.json")]
-    by_mode = {record.contamination.mode: record for record in records}
-    assert set(by_mode) == {"report", "remove"}
-    assert {record.pool_size for record in records} == {30}
-    report, removed = (by_mode[mode].contamination for mode in ("report", "remove"))
-    assert (report.rows, report.removed) == (30, 0)
-    assert (removed.rows, removed.flagged, removed.removed) == (40, 3, 3)
+    records = {}
+    with initialize_config_module("conf", version_base="1.3"):
+        for mode in ("off", "report", "remove"):
+            over = [*words, f"pool.contamination={mode}", "overwrite=always"]
+            records[mode] = run(build(compose("config", overrides=over)))
+    assert all(record is not None and record.pool_size == 30 for record in records.values())
+    off, report, removed = (record.contamination for record in records.values() if record)
+    assert off == Contamination()
+    assert (report.mode, report.rows, report.removed) == ("report", 30, 0)
+    assert (removed.mode, removed.rows, removed.flagged, removed.removed) == ("remove", 40, 3, 3)
     assert removed.benchmarks["gsm8k"] == {"test": 2, "query": 1}
     assert removed.detector["threshold"] == 0.8
     assert removed.texts_digest == report.texts_digest
-    assert by_mode["remove"].digests["pool"] != by_mode["report"].digests["pool"]
+    names = [record.run_id for record in records.values() if record]
+    assert names[0] == names[1] != names[2]  # the same run, unless rows are left out
+    assert read_record(tmp_path / f"out/records/{names[2]}.json").contamination == removed
+
+
+def test_a_record_from_before_is_read(tmp_path: Path) -> None:
+    cell = dict.fromkeys(
+        ("run_id", "method", "pool", "target", "model", "selector_model", "recipe", "suite",
+         "judge"), "x",
+    )  # fmt: skip
+    old = {**cell, "schema_version": 1, "status": "done", "pool_size": 1, "budget": 1, "seed": 0}
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(old))
+    assert read_record(path).contamination == Contamination()
 
 
 # -- the command ---------------------------------------------------------------------------------
@@ -384,7 +399,8 @@ def test_the_command_shows_a_table_and_writes_what_it_found(
 def test_the_rows_that_were_taken_out_of_the_real_pool_are_found(
     shared_data: Path, tmp_path: Path
 ) -> None:
-    """2,981 of 2,986; the others hold the first 160 characters of a SQuAD passage, not a text."""
+    """2,981 of 2,986. Of the others four hold the name of a society, three words that are an MMLU
+    question, and one the first 178 of 738 characters of a SQuAD passage."""
     if not (shared_data / "leaked").is_dir():
         pytest.skip("no leaked/ beside the real pool")
     (tmp_path / "pool").mkdir()
@@ -406,7 +422,9 @@ def test_the_rows_that_were_taken_out_of_the_real_pool_are_found(
             leaked |= {json.loads(line)["id"] for line in stream}
     flagged = set(pool.ids(got.rows))
     assert len(leaked) == 2986
-    assert len(leaked & flagged) == 2981
+    assert leaked - flagged == {
+        "dolly_552", "dolly_1301", "super_ni_3129", "super_ni_44935", "dolly_3849"
+    }  # fmt: skip
     assert got.summary("report").benchmarks["gsm8k"]["test"] == 1052
     # Of the others, those are flagged whose turn is an AlpacaEval prompt of few characters.
     rest = [line for line in got.lines() if line["id"] not in leaked]
