@@ -39,6 +39,8 @@ class Sampled:
             the cells that have all benchmarks that any has.
         noise: [measures, replicates, cells] fp32: replicates less the value.
         seeds: [measures, cells] variance that comes from seeds; 0 with one seed.
+        between: [measures, cells] the same before item noise was taken out: it decides how well
+            ``seeds`` is known.
         seed_counts: [cells].
         with_items: [measures, cells]: item noise is known from shared items.
         with_errors: [measures, cells]: item noise is known from the recorded standard error alone.
@@ -49,6 +51,7 @@ class Sampled:
     values: np.ndarray
     noise: np.ndarray
     seeds: np.ndarray
+    between: np.ndarray
     seed_counts: np.ndarray
     with_items: np.ndarray
     with_errors: np.ndarray
@@ -64,7 +67,7 @@ def sample(design: Design, replicates: int = REPLICATES) -> Sampled:
     sampled = Sampled(
         cells, [*(stratum.name for stratum in strata), MEAN],
         np.full(shape, np.nan), np.zeros((shape[0], replicates, shape[1]), dtype=np.float32),
-        np.zeros(shape), np.array([len(cell.seeds) for cell in cells]),
+        np.zeros(shape), np.zeros(shape), np.array([len(cell.seeds) for cell in cells]),
         np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool), [],
         np.zeros((len(strata), len(cells))), np.zeros((len(strata), len(cells))),
     )  # fmt: skip
@@ -152,6 +155,7 @@ def _seeds(sampled: Sampled, number: int, strata: list[Stratum], overlap: np.nda
     between = deviations.var(axis=0, ddof=1)
     share = np.divide(overlap[:, number], between, out=np.ones_like(between), where=between > 0)
     kept = np.sqrt(np.clip(1 - share, 0, 1))
+    sampled.between[:, number] = between / count
     sampled.seeds[:, number] = kept**2 * between / count
     draws = _draws(sampled.noise.shape[1], count, f"seeds:{sampled.cells[number].name}")
     part = (draws @ (deviations * kept).astype(np.float32)) / (count - 1)

@@ -98,11 +98,11 @@ def holm(p: np.ndarray) -> np.ndarray:
 def _parts(
     sampled: Sampled, measure: int, cells: np.ndarray, reference: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Variances [parts, cells] and the degrees of freedom of each."""
+    """Variances [parts, cells], and each one's square over its degrees of freedom."""
     strata = len(sampled.influence)
     chosen = range(strata) if measure == strata else [measure]
     weight = 1 / len(chosen) ** 2 if chosen else 1.0
-    variances, freedoms = [], []
+    variances, squares = [], []
     for at in chosen:
         influence = sampled.influence[at][cells]
         if reference is not None:
@@ -110,14 +110,16 @@ def _parts(
         size = influence.shape[1]
         if size > 1:
             variances.append(weight * (influence**2).sum(axis=1) * size / (size - 1))
-            freedoms.append(np.full(len(cells), size - 1.0))
+            squares.append(variances[-1] ** 2 / (size - 1))
         for side in [cells] if reference is None else [cells, np.full(len(cells), reference)]:
             variances.append(weight * sampled.errors[at, side] ** 2)
-            freedoms.append(np.maximum(sampled.counts[at, side] - 1, 1))
+            squares.append(variances[-1] ** 2 / np.maximum(sampled.counts[at, side] - 1, 1))
     for side in [cells] if reference is None else [cells, np.full(len(cells), reference)]:
         variances.append(sampled.seeds[measure, side])
-        freedoms.append(np.maximum(sampled.seed_counts[side] - 1.0, 1))
-    return np.array(variances), np.array(freedoms)
+        # A difference of two variances is as uncertain as the larger of them.
+        freedom = np.maximum(sampled.seed_counts[side] - 1, 1)
+        squares.append(sampled.between[measure, side] ** 2 / freedom)
+    return np.array(variances), np.array(squares)
 
 
 def _estimates(
@@ -130,14 +132,14 @@ def _estimates(
     """No variance at all says nothing, but for runs whose items all agree: they differ by 0."""
     from scipy.special import stdtr, stdtrit
 
-    variances, freedoms = parts
+    variances, squares = parts
     total = variances.sum(axis=0)
     value = np.where(same, 0.0, value)
     known = ~np.isnan(value) & ((total > 0) | same | (paired & (value == 0)))
     error = np.where(same | (total == 0), 0.0, error)
     with np.errstate(divide="ignore", invalid="ignore"):
-        freedom = total**2 / (variances**2 / freedoms).sum(axis=0)
-        freedom = np.where(np.isfinite(freedom), freedom, 1.0)
+        freedom = total**2 / squares.sum(axis=0)
+        freedom = np.where(np.isfinite(freedom), np.maximum(freedom, 1.0), 1.0)
         reach = stdtrit(freedom, (1 + LEVEL) / 2)
         p = np.where(error > 0, 2 * stdtr(freedom, -np.abs(value / error)), 1.0)
     detectable = (reach + stdtrit(freedom, POWER)) * error
