@@ -59,6 +59,9 @@ class Chat:
     Args:
         tokenizer: a fast tokenizer; its template is replaced if ``template`` is given.
         template: ``None`` (the tokenizer's own, else Tulu's), ``"tulu"``, or a Jinja template.
+
+    Raises:
+        TemplateError: the tokenizer is a slow one, or ``template`` is neither of these.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, template: str | None = None) -> None:
@@ -66,6 +69,11 @@ class Chat:
             raise TemplateError(
                 f"{tokenizer.name_or_path}: character offsets need a fast tokenizer; "
                 "convert it with AutoTokenizer.from_pretrained(..., use_fast=True)"
+            )
+        if template not in (None, "tulu") and "{{" not in template and "{%" not in template:
+            raise TemplateError(
+                f"model.chat_template={template!r} is no template; it is tulu, null (the "
+                "tokenizer's own, or Tulu's where it has none), or the text of a Jinja template"
             )
         if template == "tulu" or (template is None and not tokenizer.chat_template):
             tokenizer.chat_template = TULU_TEMPLATE

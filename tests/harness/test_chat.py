@@ -7,6 +7,8 @@ from transformers import AutoTokenizer
 
 from harness.chat import TULU_TEMPLATE, Chat, TemplateError
 from harness.micro_data import model_folder
+from harness.model import ModelConfig
+from harness.stages import template_hash
 from tests.conftest import conversation
 
 
@@ -76,3 +78,27 @@ def test_a_template_that_rewrites_earlier_turns_is_refused() -> None:
     rewriting = "{{ messages | length }}{% for m in messages %}{{ m['content'] }}{% endfor %}"
     with pytest.raises(TemplateError, match="chat_template=tulu"):
         Chat(tokenizer, rewriting).encode([conversation("a", "b")], 100, labels=True)
+
+
+@pytest.mark.parametrize(
+    "word", [None, "tulu", "{% for m in messages %}{{ m['content'] }}{% endfor %}"]
+)
+def test_the_record_names_the_template_in_use(word: str | None, micro_model: ModelConfig) -> None:
+    model = micro_model.model_copy(update={"chat_template": word})
+    assert template_hash(model) == model.load_chat().template_hash
+
+
+def test_a_misspelt_word_is_no_template() -> None:
+    tokenizer = AutoTokenizer.from_pretrained(model_folder())
+    with pytest.raises(TemplateError, match=r"model\.chat_template='Tulu'.*tulu.*null"):
+        Chat(tokenizer, "Tulu")
+
+
+def test_without_a_template_of_its_own_a_tokenizer_gets_tulus() -> None:
+    tokenizer = AutoTokenizer.from_pretrained(model_folder())
+    tokenizer.chat_template = None
+    assert Chat(tokenizer).tokenizer.chat_template == TULU_TEMPLATE
+    own = "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}{% endfor %}"
+    tokenizer.chat_template = own
+    assert Chat(tokenizer).render(conversation("a", "b")) == "[user]a[assistant]b"
+    assert Chat(tokenizer, "tulu").tokenizer.chat_template == TULU_TEMPLATE
