@@ -13,33 +13,37 @@ Three processes take part in every run of a program:
 So exiting early, printing a marker, replacing ``assert``'s comparison by an object that is equal to
 everything, or looking for the test in memory do not give a pass.
 
-Backends, the strongest that works is taken and recorded with the score:
+Backends; the strongest that works is taken and recorded with the score:
 
 - ``bubblewrap``: a fresh interpreter started by ``bwrap``, in namespaces of its own (user, mount,
-  PID, network, IPC, host name) with a read-only view of the standard library as its only files and
-  32 MiB of memory to write files in, without capabilities.
+  PID, network, IPC, host name), without capabilities. Its only files are the interpreter's and the
+  system's libraries, read-only, and 32 MiB of memory to write in, which end with it.
 - ``namespaces``: the same by our own system calls, in a copy of the worker.
-- ``rlimits``: no namespaces; the same user's processes, and all files, are there.
+- ``rlimits``: no namespaces, so the machine's files and processes are all there.
 
-All three put limits on time, memory, processes, open files and file size, empty the environment and
-add the guards that the kernel has: ``seccomp`` refuses the network, other programs, signals to
-others, tracing, namespaces and mounts (under ``rlimits`` also all changes to files); ``landlock``
-refuses files outside the standard library. ``Sandbox.guards`` names those in force.
+All three put limits on time, memory, processes, open files and file size, empty the environment,
+and add the guards that the kernel has: ``seccomp`` refuses the network, other programs, signals to
+others, tracing, namespaces and mounts (under ``rlimits`` also every change to files); ``landlock``
+refuses files outside the libraries. ``Sandbox.guards`` names those in force.
+
+Time is a program's own (``watch.py``): waiting for a processor does not count, so that a busy
+machine fails no program. What hangs by computing is ended after as many seconds of a core, what
+hangs by sleeping after as many seconds.
 
 Not covered by any backend: errors of the kernel; timing channels; load on the machine within the
-limits; bursts of memory shorter than a twentieth of a second; tests that are themselves hostile
-(they run under limits but outside the isolation); functions whose arguments or values are not plain
-data (numbers, text, bytes, containers and iterators of them). A program's prints go nowhere, and
-only the standard library can be imported. Beyond that
+limits; bursts of memory shorter than a twentieth of a second; secrets in the libraries' folders;
+tests that are themselves hostile (they run under limits but outside the isolation); functions whose
+arguments or values are not plain data (numbers, text, bytes, containers and iterators of them). A
+program's prints go nowhere, and only the standard library can be imported. Beyond that
 
 - ``bubblewrap`` does not cover errors of bubblewrap itself;
 - ``namespaces`` does not cover what the worker's memory holds: it is copied into the candidate,
   with nothing of the test or the harness, but with the worker's modules;
-- ``rlimits`` does not cover names and states of other processes where ``landlock`` is missing, and
-  files that the user (root: that anyone) may read; and a program's own children live on if the
-  worker itself is killed by force. Without ``seccomp`` nothing keeps a program from
-  the network, from signals to the user's processes and from writing the user's files. As root, only
-  modules that the worker has loaded can be imported where the library's folder is closed to others.
+- ``rlimits`` does not cover files that the user (root: that anyone) may read and the names and
+  states of other processes, where ``landlock`` is missing; the network, signals to the user's
+  processes and writing the user's files, where ``seccomp`` is missing; children that a program
+  started, if the worker itself is killed by force. As root, it can import no more than the worker's
+  own modules where the library's folder is closed to others.
 """
 
 from __future__ import annotations
