@@ -34,6 +34,7 @@ class Row:
     top_p: float = 1.0
     top_k: int = 0
     uniforms: np.ndarray | None = None  # one number in [0, 1) per new token, if sampled
+    seed: int | None = None  # the same for an engine that draws its own
     new: list[int] = field(default_factory=list)
     text: str = ""
 
@@ -51,7 +52,7 @@ class Decoder:
         self._pad = next(
             i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if i is not None
         )
-        self._eos = _end_tokens(model, tokenizer)
+        self.ends = _end_tokens(model, tokenizer)
         accepted = inspect.signature(_base(model).forward).parameters
         self._positions = "position_ids" in accepted
         self._keeps_logits = "logits_to_keep" in accepted
@@ -156,27 +157,31 @@ class Decoder:
     def _ends(self, row: Row, token: int) -> bool:
         """Take a token in; say whether it was the row's last, and set ``text`` then."""
         row.new.append(token)
-        if token not in self._eos:
+        if token not in self.ends:
             longest = max((len(stop.encode()) for stop in row.stops), default=0)
             tail = self.tokenizer.decode(row.new[-longest - 2 :]) if row.stops else ""
             stopped = any(stop in tail for stop in row.stops)
             if not stopped and len(row.new) < row.max_new:
                 return False
-        row.text = self._text(row)
-        for stop in row.stops:
-            row.text = row.text.partition(stop)[0]
+        row.text = written(row, self.tokenizer, self.ends)
         return True
 
-    def _text(self, row: Row) -> str:
-        """The new tokens' text as it follows the prompt; decoded alone it may lose a blank."""
-        new = row.new[:-1] if row.new[-1] in self._eos else row.new
-        context = row.ids[-4:]
-        settings = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
-        before = self.tokenizer.decode(context, **settings)
-        whole = self.tokenizer.decode([*context, *new], **settings)
-        if whole.startswith(before):
-            return whole[len(before) :]
-        return self.tokenizer.decode(new, **settings)
+
+def written(row: Row, tokenizer: Any, ends: set[int]) -> str:
+    """The text of a row's new tokens, up to its first stop string.
+
+    As it follows the prompt; decoded alone it may lose a blank.
+    """
+    new = row.new[:-1] if row.new and row.new[-1] in ends else row.new
+    context = row.ids[-4:]
+    settings = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+    before = tokenizer.decode(context, **settings)
+    text = tokenizer.decode([*context, *new], **settings)
+    follows = text.startswith(before)
+    text = text[len(before) :] if follows else tokenizer.decode(new, **settings)
+    for stop in row.stops:
+        text = text.partition(stop)[0]
+    return text
 
 
 def choose(logits: torch.Tensor, rows: Sequence[Row | None]) -> torch.Tensor:

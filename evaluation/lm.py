@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from evaluation.decoding import Decoder, Row
 from evaluation.prefixes import shared_lengths
-from harness.seeds import generator
+from evaluation.vllm import Vllm
+from harness.seeds import derive, generator
 
 Ids = tuple[int, ...]
 
@@ -40,6 +41,7 @@ class ChatLM(LM):
         progress: whether to show a bar.
         share: whether beginnings that prompts share are computed once. Outputs are the same within
             rounding; where a model's cache does not allow it, whole prompts are read.
+        vllm: generates text in place of the model; choices stay with the model.
 
     Attributes:
         lengths: for each task the (prompt, generated) token counts of its requests, in order.
@@ -57,6 +59,7 @@ class ChatLM(LM):
         seed: int,
         progress: bool,
         share: bool = True,
+        vllm: Vllm | None = None,
     ) -> None:
         super().__init__()
         self.tokenizer = tokenizer
@@ -70,6 +73,8 @@ class ChatLM(LM):
         self.truncated: Counter[str] = Counter()
         probe = tokenizer("a").input_ids
         self._adds_bos = tokenizer.bos_token_id is not None and probe[0] == tokenizer.bos_token_id
+        self._model = model
+        self._vllm = vllm
         self._decoder = Decoder(model, tokenizer)
         self._share = share and self._decoder.prefixes.served
 
@@ -154,21 +159,16 @@ class ChatLM(LM):
                 key = (request.task_name, request.doc_id)
                 name = f"sample:{request.task_name}:{request.doc['id']}:{seen[key]}"
                 seen[key] += 1
+                row.seed = derive(self.seed, name)
                 row.uniforms = generator(self.seed, name).random(new)
             rows.append(row)
-        shared = self._shared([tuple(row.ids) for row in rows], 1)
-        for row in rows:
-            row.shared = shared[tuple(row.ids)]
-        place = _place(shared)
-        # Rows that may run equally long go together, the largest batch first.
-        order = sorted(rows, key=lambda row: (row.max_new, *place(tuple(row.ids))), reverse=True)
-        bar = self._bar(len(rows), "answers", disable_tqdm)
-        for batch in self._batches(
-            order, lambda row: (row.shared, len(row.ids) - row.shared + row.max_new)
-        ):
-            self._decoder.extend(batch)
-            bar.update(len(batch))
-        bar.close()
+        if rows and self._vllm:
+            self._vllm.extend(
+                self._model, self.tokenizer, rows, ends=self._decoder.ends,
+                max_length=self.max_length, seed=self.seed,
+            )  # fmt: skip
+        else:
+            self._extend(rows, disable_tqdm)
         for request, row in zip(requests, rows, strict=True):
             self.lengths[request.task_name].append((len(row.ids), len(row.new)))
         return [row.text for row in rows]
@@ -178,6 +178,22 @@ class ChatLM(LM):
         raise NotImplementedError("whole-text log-likelihood is not supported")
 
     # How it is done.
+
+    def _extend(self, rows: list[Row], disable: bool) -> None:
+        """Continue all rows in batches."""
+        shared = self._shared([tuple(row.ids) for row in rows], 1)
+        for row in rows:
+            row.shared = shared[tuple(row.ids)]
+        place = _place(shared)
+        # Rows that may run equally long go together, the largest batch first.
+        order = sorted(rows, key=lambda row: (row.max_new, *place(tuple(row.ids))), reverse=True)
+        bar = self._bar(len(rows), "answers", disable)
+        for batch in self._batches(
+            order, lambda row: (row.shared, len(row.ids) - row.shared + row.max_new)
+        ):
+            self._decoder.extend(batch)
+            bar.update(len(batch))
+        bar.close()
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         """Token ids of each text; exactly one BOS where the tokenizer adds one by itself."""

@@ -16,6 +16,7 @@ from evaluation.judges import Judge
 from evaluation.results import run_facts, write_items, write_lm_eval
 from evaluation.source import DataError, Source
 from evaluation.statistics import mean_and_error
+from evaluation.vllm import Vllm
 from harness.component import Component
 from harness.files import digest, file_digest
 from harness.query import Query
@@ -56,6 +57,7 @@ class Suite(Component):
         allow_code_execution: whether code that the model wrote may be run (in a sandbox).
         batch_size, batch_tokens: most rows, and most tokens, in one batch of the model.
         max_length: most tokens of a prompt with its answer.
+        vllm: how to reach vLLM, which then generates text in place of transformers; ``None``: not.
     """
 
     version: ClassVar[int] = 2
@@ -68,6 +70,7 @@ class Suite(Component):
     batch_size: int = Field(32, ge=1)
     batch_tokens: int = Field(65536, ge=1)
     max_length: int = Field(4096, ge=16)
+    vllm: Vllm | None = None
     benchmarks: dict[str, SerializeAsAny[Benchmark]] = Field(min_length=1)
 
     def check(self) -> None:
@@ -92,6 +95,8 @@ class Suite(Component):
                     f"suite.benchmarks.{name} holds {type(benchmark).__name__}, whose name is "
                     f"{benchmark.name}; use suite.benchmarks.{benchmark.name}"
                 )
+        if self.vllm is not None:
+            self.vllm.check()
         if self.data == MICRO:  # generated later, by the harness
             return
         source = self._source()
@@ -102,7 +107,9 @@ class Suite(Component):
     def identity(self) -> dict[str, Any]:
         """Settings, prompt and metric versions, and digests of the data: no paths."""
         source = self._source()
-        plain = self.model_dump(mode="json", exclude={"data", "benchmarks"})
+        plain = self.model_dump(mode="json", exclude={"data", "benchmarks", "vllm"})
+        if self.vllm is not None:
+            plain["vllm"] = self.vllm.identity()
         benchmarks = {}
         for name, benchmark in self.benchmarks.items():
             benchmarks[name] = {
@@ -174,6 +181,7 @@ class Suite(Component):
             max_length=self.max_length,
             seed=seed,
             progress=progress,
+            vllm=self.vllm,
         )
         training = model.training
         model.eval()
