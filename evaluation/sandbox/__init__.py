@@ -31,7 +31,7 @@ machine fails no program. What hangs by computing is ended after as many seconds
 hangs by sleeping after as many seconds.
 
 Not covered by any backend: errors of the kernel; timing channels; load on the machine within the
-limits; bursts of memory shorter than a twentieth of a second; secrets in the libraries' folders;
+limits; bursts of memory shorter than a tenth of a second; secrets in the libraries' folders;
 tests that are themselves hostile (they run under limits but outside the isolation); functions whose
 arguments or values are not plain data (numbers, text, bytes, containers and iterators of them). A
 program's prints go nowhere, and only the standard library can be imported. Beyond that

@@ -15,7 +15,7 @@ from backends import descendants
 
 # Wall time is at most so many times the time allowed, and at least so many seconds.
 PATIENCE, LEAST_PATIENCE = 10, 30
-PERIOD = 0.05  # seconds between two looks
+PERIOD = 0.1  # seconds between two looks; each costs about a millisecond
 
 _OURS_MB = 128  # of checker, interpreter and shared libraries
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
