@@ -14,7 +14,7 @@ from evaluation.codex import Codex
 from evaluation.judges import Judge, ReferenceRule
 from evaluation.judges.neutral import neutralise
 from evaluation.judges.recorded import RecordedJudge, read_annotations
-from evaluation.source import Source
+from evaluation.source import DataError, Source
 
 # A word of no language here, so that no accepted answer holds it.
 NONSENSE = "qqxzq"
@@ -122,6 +122,8 @@ def _judged(
         if verdict in known.get(pair := (item.prompt, item.target), {})
     }
     left = [item for item in items if item.id in found]
+    if not left:
+        raise DataError(f"alpaca_eval: no recorded answer has the verdict {verdict:g}")
     word = "preferred to the reference" if verdict == _WON else "found worse than the reference"
     without = len(items) - len(left)
     remark = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,21 @@ from evaluation.check.answers import Case
 from evaluation.source import Source
 from evaluation.statistics import mean_and_error
 from evaluation.task import compiled_templates
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What came of a case.
+
+    Attributes:
+        score: 0 to 100, averaged as in an evaluation.
+        off: ids of items whose own value is not the expected one.
+        notes: of the score.
+    """
+
+    score: float
+    off: list[str]
+    notes: dict[str, Any]
 
 
 class Scripted(LM):
@@ -52,12 +68,8 @@ class Scripted(LM):
         return "scripted"
 
 
-def ask(case: Case, source: Source) -> tuple[float, list[str]]:
-    """The case's score (0 to 100), averaged as in an evaluation, and the items it is not due to.
-
-    Returns:
-        The score, and the ids of items whose own value is not the expected one.
-    """
+def ask(case: Case, source: Source) -> Asked:
+    """The case's answers, sent and scored as a model's."""
     task = case.benchmark.build_task(case.items, (), source)
     told: dict[str, list[tuple[str, int | None]]] = {}
     for item, output in zip(case.items, case.outputs, strict=True):
@@ -78,6 +90,5 @@ def ask(case: Case, source: Source) -> tuple[float, list[str]]:
     groups = [item.group for item in case.items]
     score, _ = mean_and_error(values, groups, case.benchmark.average)
     wanted = case.expected / 100
-    return score, [
-        item.id for item, value in zip(case.items, values, strict=True) if value != wanted
-    ]
+    pairs = zip(case.items, values, strict=True)
+    return Asked(score, [item.id for item, v in pairs if v != wanted], dict(task.grades.notes))

@@ -49,9 +49,9 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from evaluation.check.loading import load_suite, micro_data
+    from evaluation.check.paper import SUITES
     from evaluation.check.printing import plain, show
     from evaluation.check.proving import check
-    from evaluation.suite import MICRO
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     progress = Console(stderr=True)
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
             suite = load_suite(
                 arguments.suite, arguments.data, arguments.settings, arguments.config_dir
             )
-            paper = suite.data != MICRO and suite.limit is None
+            paper = suite.name in SUITES
             suite = micro_data(suite, Path(folder))
             with progress.status("reading") as status:
 

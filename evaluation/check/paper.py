@@ -12,6 +12,9 @@ class Counts(NamedTuple):
     items: int
 
 
+# The suites whose benchmarks must have these sizes.
+SUITES = ("paper", "lm_eval")
+
 PAPER: dict[str, Counts] = {
     "mmlu": Counts(285, 14042),
     "gsm8k": Counts(8, 1319),

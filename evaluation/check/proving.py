@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from evaluation.base import Benchmark, Item, text_hash
+from evaluation.base import Benchmark, Item, spread, text_hash
 from evaluation.check.paper import PAPER
 from evaluation.check.report import Checked, Report
 from evaluation.source import DataError, Source
 from evaluation.suite import Suite
+
+if TYPE_CHECKING:
+    from evaluation.check.asking import Asked
 
 Say = Callable[[str], None]
 
@@ -53,12 +57,17 @@ def check(
             asked[checked.name] = _read(benchmark, source, checked, queries)
         except DataError as error:
             checked.errors.append(str(error))
+        except Exception as error:  # rows without a field, say: the others are still checked
+            checked.errors.append(f"not readable: {type(error).__name__}: {error}")
         checked.seconds = time.perf_counter() - started
     for checked in found:
         if checked.name in asked:
             started = time.perf_counter()
             _apart(checked, asked[checked.name], queries)
-            _grade(suite.benchmarks[checked.name], asked[checked.name], source, checked, say)
+            some = spread(asked[checked.name], suite.limit, checked.name)
+            if len(some) < len(asked[checked.name]):
+                checked.remarks.append(f"suite.limit: {len(some):,} of the items were graded")
+            _grade(suite.benchmarks[checked.name], some, source, checked, say)
             checked.seconds += time.perf_counter() - started
     report = Report(suite.name, str(suite.data), found)
     if boards and any(suite.benchmarks[name].needs_judge for name in asked):
@@ -93,20 +102,22 @@ def _read(
             )
     elif left_out:
         items = benchmark.items(source)
-    if checked.paper and hasattr(benchmark, "gaps"):
+    # Gaps of the paper's benchmarks are those of its suites; other data need not be the releases.
+    if (checked.paper or checked.name not in PAPER) and hasattr(benchmark, "gaps"):
         checked.gaps = benchmark.gaps(source)
-    _compare(checked)
+    _compare(checked, len(items))
     return items
 
 
-def _compare(checked: Checked) -> None:
+def _compare(checked: Checked, asked: int) -> None:
+    """Counts against the paper's; items with those that are left out as queries, or without."""
     if checked.paper is None:
         return
     if checked.queries != checked.paper.queries:
         checked.errors.append(
             f"{checked.queries:,} queries, where the paper has {checked.paper.queries:,}"
         )
-    if checked.items != checked.paper.items and not checked.gaps:
+    if checked.paper.items not in (checked.items, asked) and not checked.gaps:
         checked.errors.append(
             f"{checked.items:,} test items, where the paper has {checked.paper.items:,}: the files "
             "are not whole, or not these benchmark's; fetch them again (evaluation/README.md, Data)"
@@ -138,21 +149,25 @@ def _grade(
         checked.best = right.expected
         checked.remarks += [case.remark for case in (right, wrong) if case.remark]
         say(f"{checked.name}: {len(right.items):,} right answers")
-        checked.gold, off = ask(right, source)
-        if off or checked.gold != right.expected:
-            checked.errors.append(_off("right", checked.gold, right.expected, off))
+        asked = ask(right, source)
+        checked.gold, checked.notes = asked.score, asked.notes
+        if asked.off or asked.score != right.expected:
+            checked.errors.append(_off("right", asked, right.expected))
+        if "sandbox" in asked.notes:
+            checked.remarks.append(f"programs ran in the sandbox {asked.notes['sandbox']}")
         say(f"{checked.name}: {len(wrong.items):,} wrong answers")
-        checked.wrong, off = ask(wrong, source)
-        if off or checked.wrong != wrong.expected:
-            checked.errors.append(_off("wrong", checked.wrong, wrong.expected, off))
-    except (DataError, RuntimeError, OSError) as error:
-        checked.errors.append(f"not graded: {error}")
+        asked = ask(wrong, source)
+        checked.wrong = asked.score
+        if asked.off or asked.score != wrong.expected:
+            checked.errors.append(_off("wrong", asked, wrong.expected))
+    except Exception as error:  # of a benchmark, judge or sandbox: the others are still checked
+        checked.errors.append(f"not graded: {type(error).__name__}: {error}")
 
 
-def _off(kind: str, score: float, expected: float, items: list[str]) -> str:
+def _off(kind: str, asked: Asked, expected: float) -> str:
     return (
-        f"{kind} answers score {score:.4f} where they must score {expected:g}: {len(items)} items, "
-        f"e.g. {', '.join(items[:5])}"
+        f"{kind} answers score {asked.score:.4f} where they must score {expected:g}: "
+        f"{len(asked.off)} items, e.g. {', '.join(asked.off[:5])}"
     )
 
 

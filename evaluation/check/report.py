@@ -19,6 +19,7 @@ class Checked:
         shared: items that are asked though a query of some benchmark has their text, as text.
         gold, wrong: the scores (0 to 100) of right and of wrong answers; ``None``: not graded.
         best: what the gold answers must score.
+        notes: of the gold score, as a record would have them.
         gaps: data that are missing: what, where it was looked for, how to get it.
         seconds: how long all of it took.
     """
@@ -32,6 +33,7 @@ class Checked:
     gold: float | None = None
     wrong: float | None = None
     best: float = 100.0
+    notes: dict[str, Any] = field(default_factory=dict)
     gaps: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)

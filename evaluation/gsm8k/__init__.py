@@ -81,12 +81,12 @@ class GSM8K(Benchmark):
         return float(last_number(output) == last_number(item.target))
 
     def gold(self, item: Item) -> str:
-        """A right answer as the shots write it."""
-        return f" There were 3 and then 4 more. So the answer is {item.target}."
+        """A right answer as the shots of Wei et al. write it."""
+        return f" There were 3 and then 4 more. The answer is {item.target}."
 
     def wrong(self, item: Item) -> str:
         """The right number first, and another one last."""
-        return f" It is not {item.target}. So the answer is {item.target}1."
+        return f" It is not {item.target}. The answer is {item.target}1."
 
     def _rows(self, source: Source, part: str) -> list[dict[str, Any]]:
         if source.is_hub:

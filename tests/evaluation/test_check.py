@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -196,6 +198,33 @@ def test_a_benchmark_of_a_users_own(tmp_path: Path, spoilt: bool) -> None:
         DataError, match=r"no benchmark 'towns' in the suite own; it holds capitals"
     ):
         check(suite, ["towns"])
+
+
+def test_the_readmes_benchmark_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    readme = (Path(__file__).parents[2] / "evaluation/README.md").read_text("utf-8")
+    blocks = re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", readme, re.S)
+    assert [name for name, _ in blocks] == [
+        "my_package/capitals/__init__.py", "my_conf/suite/capitals.yaml"
+    ]  # fmt: skip
+    for name, text in blocks:
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text, "utf-8")
+    for name in ("my_package", "my_package.capitals"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    data = tmp_path / "my_data/capitals"
+    data.mkdir(parents=True)
+    (data / "queries.jsonl").write_text('{"country": "Norway", "capital": "Oslo"}\n', "utf-8")
+    (data / "test.jsonl").write_text('{"country": "Italy", "capital": "Rome"}\n', "utf-8")
+    monkeypatch.chdir(tmp_path / "my_conf")  # from where ../my_data is
+    words = ["check", "--config-dir", str(tmp_path / "my_conf"), "--suite", "capitals", "--quiet"]
+    assert main(words) == 0
+    assert "capitals" in capsys.readouterr().out
+    (data / "queries.jsonl").write_text('{"country": "ITALY ", "capital": "Rome"}\n', "utf-8")
+    assert main(words) == 1
+    assert "item Italy is query ITALY  of capitals" in capsys.readouterr().out.replace("\n", " ")
 
 
 def test_a_board_that_differs_is_found(
