@@ -19,7 +19,8 @@ from harness.files import write_atomic
 from harness.versions import hardware, package_versions
 from tests.benchmarks.frame import Row
 
-SUITES = ("encode", "ranking", "less", "pool_scale")  # each a module with rows() -> list[Row]
+# Each a module with rows() -> list[Row].
+SUITES = ("encode", "ranking", "less", "evaluation", "sandbox", "pool_scale")
 OUT = Path("outputs/bench/bench.json")
 
 
