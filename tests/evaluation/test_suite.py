@@ -181,9 +181,8 @@ def test_item_results(evaluated: Any) -> None:
     suite, (result, _), (folder, _) = evaluated
     for name, score in result.scores.items():
         rows = read_jsonl(folder / score.items)
-        assert [set(row) for row in rows] == [
-            {"item_id", "subject", "prompt_hash", "outputs", "target", "score"}
-        ] * 8
+        common = {"item_id", "subject", "prompt_hash", "outputs", "target", "score"}
+        assert len(rows) == 8 and all(set(row) >= common for row in rows)
         mean = 100 * sum(row["score"] for row in rows) / 8
         if suite.benchmarks[name].average == "items":
             assert mean == pytest.approx(score.score), name
