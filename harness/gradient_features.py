@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from harness.attempts import spent
 from harness.chat import Message
 from harness.files import digest
 from harness.gradients import AdamDirection, Direction, LoraGradients, label, project_gradients
@@ -24,14 +25,15 @@ if TYPE_CHECKING:
     from harness.pool import Row
     from harness.warmup import WarmUp
 
-VERSION = 1  # of the numbers: raise it when the same inputs give other gradients
+VERSION = 2  # of what is stored: raise it when the same inputs give other arrays
 
 
 class CheckpointGradients:
     """Projected gradients at one epoch of a warm-up: of pool rows and of queries, in the store.
 
     The model is loaded when the first of them has to be computed. Costs go on the context's bill:
-    forward and backward passes and the product with the signs; the paper counts 6 N a token.
+    forward and backward passes (``flops.gradients``) and the product with the signs; the paper
+    counts 6 N a token.
 
     Args:
         epoch: counted from 0.
@@ -51,7 +53,7 @@ class CheckpointGradients:
         self.context, self.warm, self.epoch = context, warm, epoch
         self.projection, self.form = projection, form
         self._features = context.features
-        self.bytes_per_row = 2 * projection.dim + 4  # float16 and a length
+        self.bytes_per_row = 2 * projection.dim + 12  # float16, and three counts
         self._shared = {
             "version": VERSION,
             "warmup": warm.identity,
@@ -73,7 +75,11 @@ class CheckpointGradients:
         )
 
     def rows(self) -> RowFeature:
-        """``gradients`` float16 [rows, dim] of unit length (or 0), ``lengths`` int32 [rows]."""
+        """``gradients`` float16 [rows, dim] of unit length (or 0), and int32 [rows] of tokens.
+
+        ``lengths``: of the row, ``read``: that went through the model, ``labels``; all 0 where a
+        row has no label.
+        """
 
         def compute(rows: list[Row], on_rows: Callable[[int, int], None]) -> dict[str, np.ndarray]:
             return self._compute([row.messages for row in rows], self._direction, on_rows)
@@ -83,10 +89,8 @@ class CheckpointGradients:
         )
         self._charge(
             "score",
-            found.array("lengths"),
-            seconds=found.seconds,
-            peak_memory_mb=found.peak_memory_mb,
-            reused=found.reused,
+            found.array,
+            **found.spent,
         )
         return found
 
@@ -102,7 +106,8 @@ class CheckpointGradients:
 
         identity = {**self._shared, "queries": digest(conversations)}
         found = self._features.store.require(f"query_{self.kind}", identity, build)
-        self._charge("queries", load(found, "lengths"), reused=found.reused, **found.info)
+        took = {"reused": found.reused, **found.info, **spent(found.attempts)}
+        self._charge("queries", lambda name: load(found, name), **took)
         return load(found, self.kind)
 
     def close(self) -> None:
@@ -129,31 +134,29 @@ class CheckpointGradients:
         projected = project_gradients(
             self._gradients, labelled, self.projection, direction, on_batch=on_rows
         )
-        lengths = [row.length if row.places else 0 for row in labelled]
-        return {
-            self.kind: projected.astype(np.float16),
-            "lengths": np.array(lengths, dtype=np.int32),
-        }
+        counts = [
+            (row.length, len(row.ids), len(row.places)) if row.places else (0, 0, 0)
+            for row in labelled
+        ]
+        columns = np.array(counts, dtype=np.int32).reshape(-1, 3).T
+        names = ("lengths", "read", "labels")
+        return {self.kind: projected.astype(np.float16), **dict(zip(names, columns, strict=True))}
 
-    def _charge(self, stage: Stage, lengths: np.ndarray, **spent: Any) -> None:
+    def _charge(self, stage: Stage, array: Callable[[str], np.ndarray], **spent: Any) -> None:
         from harness.flops import paper_train
 
         assert self.warm.recipe.lora is not None
-        lora = self.warm.recipe.lora.model_dump()
         flops = self.context.selector_flops
-        passed = lengths[lengths > 0]  # a row without a label costs nothing
-        product = 2.0 * self._size() * self.projection.dim * len(passed)
+        counted = flops.gradients(self.warm.recipe.lora.model_dump())
+        read, labels, lengths = array("read"), array("labels"), array("lengths")
+        product = counted.projected(int((labels > 0).sum()), self.projection.dim)
         cost = StageCost(
             stage=stage,
-            flops=flops.train(passed, lora=lora) + product,
+            flops=counted(read, labels) + product,
             # As with a forward pass, the paper takes the queries as free.
             flops_paper=paper_train(flops.parameters, len(lengths), 1) if stage == "score" else 0,
-            tokens=int(passed.sum()),
+            tokens=int(lengths.sum()),
             rows=len(lengths),
             **spent,
         )
         self.context.charge(f"{self.kind} {self.epoch}", cost)
-
-    def _size(self) -> int:
-        """Entries of a gradient, from the stored adapter: the model may not be loaded."""
-        return sum(values.numel() for values in self.warm.moments(self.epoch)[0].values())

@@ -13,12 +13,14 @@ Importing this package imports no torch.
 """
 
 from harness.flops.counting import UncountedOperation
+from harness.flops.gradients import GradientFlops
 from harness.flops.model import ModelFlops, encoder_flops, model_flops
 from harness.flops.paper import PAPER_TOKENS_PER_ROW, paper_forward, paper_train
 from harness.flops.polynomial import Lengths, Polynomial, fit
 
 __all__ = [
     "PAPER_TOKENS_PER_ROW",
+    "GradientFlops",
     "Lengths",
     "ModelFlops",
     "Polynomial",

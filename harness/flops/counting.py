@@ -13,7 +13,8 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from harness.flops.polynomial import Polynomial, fit
+from harness.flops.layers import fit_deep
+from harness.flops.polynomial import Polynomial
 
 if TYPE_CHECKING:
     import torch
@@ -47,14 +48,16 @@ def count_forward(config: PretrainedConfig) -> tuple[Polynomial, Polynomial, int
         ValueError: the count is not quadratic in length.
     """
     model = build_on_meta(config)
-    counts: dict[int, tuple[int, int]] = {}
+    counts: dict[tuple[int, int], tuple[int, int]] = {}
 
     def at(length: int) -> tuple[int, int]:
-        if length not in counts:
-            counts[length] = _trace(model, length)
-        return counts[length]
+        key = (length, sum(1 for _ in model.modules()))  # body and head are read off one trace
+        if key not in counts:
+            counts[key] = _trace(model, length)
+        return counts[key]
 
-    body, head = fit(lambda length: at(length)[0]), fit(lambda length: at(length)[1])
+    body = fit_deep(model, lambda length: at(length)[0])
+    head = fit_deep(model, lambda length: at(length)[1])
     return body, head, sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -112,7 +115,7 @@ def count_encoder(
         ids = torch.zeros((1, length), dtype=torch.long, device="meta")
         return 2 * count_macs(States(model), (ids,))[""]
 
-    return fit(at), sum(parameter.numel() for parameter in model.parameters())
+    return fit_deep(model, at), sum(parameter.numel() for parameter in model.parameters())
 
 
 def count_macs(module: torch.nn.Module, inputs: tuple[Any, ...]) -> dict[str, int]:

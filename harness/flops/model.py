@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.files import canonical_json
 from harness.flops.counting import count_encoder, count_forward
+from harness.flops.gradients import GradientFlops, count_gradients
 from harness.flops.polynomial import Lengths, Polynomial, whole
 from harness.flops.training import count_training
 
@@ -34,6 +35,9 @@ class ModelFlops:
     parameters: int
     config: PretrainedConfig = field(repr=False, compare=False)
     _training: dict[str, Polynomial] = field(
+        default_factory=dict, repr=False, compare=False, init=False
+    )
+    _gradients: dict[str, GradientFlops] = field(
         default_factory=dict, repr=False, compare=False, init=False
     )
 
@@ -64,6 +68,17 @@ class ModelFlops:
         if key not in self._training:
             self._training[key] = count_training(self.config, lora, gradient_checkpointing)
         return self._training[key](lengths)
+
+    def gradients(self, lora: Mapping[str, Any]) -> GradientFlops:
+        """LESS's gradients with respect to this adapter; counted on first use.
+
+        Args:
+            lora: arguments of ``peft.LoraConfig``.
+        """
+        key = canonical_json(dict(lora))
+        if key not in self._gradients:
+            self._gradients[key] = count_gradients(self.config, lora)
+        return self._gradients[key]
 
     def generate(self, prompt_lengths: Lengths, new_lengths: Lengths) -> float:
         """Generation with a key-value cache, request by request.

@@ -36,6 +36,12 @@ class Polynomial:
     def __add__(self, other: Polynomial) -> Polynomial:
         return Polynomial(self.a + other.a, self.b + other.b, self.c + other.c)
 
+    def __sub__(self, other: Polynomial) -> Polynomial:
+        return self + other * -1
+
+    def __mul__(self, times: int) -> Polynomial:
+        return Polynomial(self.a * times, self.b * times, self.c * times)
+
 
 def sums(lengths: Lengths) -> tuple[int, int, int]:
     """How many lengths there are, their sum and the sum of their squares."""

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.flops.counting import build_on_meta
-from harness.flops.polynomial import Polynomial, fit
+from harness.flops.layers import fit_deep
+from harness.flops.polynomial import Polynomial
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -41,7 +42,7 @@ def count_training(
         model.train()
         if gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
-    return fit(lambda length: count_step(model, length))
+    return fit_deep(model, lambda length: count_step(model, length))
 
 
 def count_step(model: Any, length: int) -> int:

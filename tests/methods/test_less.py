@@ -19,6 +19,7 @@ from harness.artifacts import Store
 from harness.context import Context
 from harness.features import Features, FeatureSettings, LoadedModel
 from harness.flops import model_flops, paper_train
+from harness.gradients import label
 from harness.model import ModelConfig
 from harness.pool import Pool, PoolConfig, prepare
 from harness.projection import TILE, Projection
@@ -202,10 +203,12 @@ def test_costs_are_charged_by_formula(world: World, micro_model: ModelConfig) ->
     given = context(world, micro_model)
     less(checkpoints=2).order(given)
     flops = model_flops(micro_model.load_config())
-    encoded = micro_model.load_chat().encode([r.messages for r in world.pool.rows(range(20))], 64)
-    lengths = [len(row.ids) for i, row in enumerate(encoded) if i != UNLABELLED]
+    every = label([r.messages for r in world.pool.rows(range(20))], micro_model.load_chat(), 64)
+    seen = [row for i, row in enumerate(every) if i != UNLABELLED]
+    lengths = [row.length for row in seen]
+    read, labels = ([len(getattr(row, part)) for row in seen] for part in ("ids", "places"))
     size = 6 * 4 * 4 * (128 + 128)  # layers, adapted layers each, rank, in and out
-    measured = flops.train(lengths, lora=LORA.model_dump()) + 2 * size * DIM * 19
+    measured = flops.gradients(LORA.model_dump())(read, labels) + 2 * size * DIM * 19
     costs = given.costs
     assert sorted(c.stage for c in costs) == ["queries", "queries", "score", "score", "warmup"]
     for cost in costs:
