@@ -15,12 +15,13 @@ import json
 import logging
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from harness.attempts import Attempts
 from harness.files import canonical_json, digest, file_digest, fsync_tree, write_atomic
 
 log = logging.getLogger(__name__)
@@ -38,12 +39,14 @@ class Artifact:
         info: what the build returned (counts, seconds, ...), read from the manifest.
         found: it was there already.
         reused: it was there, and another owner had it made: this one spent nothing on it.
+        attempts: what it took and what interrupted attempts wasted; see ``attempts.Attempts``.
     """
 
     path: Path
     info: dict[str, Any]
     found: bool
     reused: bool
+    attempts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -80,12 +83,14 @@ class Store:
         *,
         resume: bool = False,
         wait: bool = True,
+        alongside: bool = False,
     ) -> Artifact | None:
         """The artifact of this identity, built by ``build(part_folder)`` if it is not there.
 
         Args:
             resume: leave what an interrupted build wrote in the part folder for ``build`` to use.
             wait: if another job is building it, wait (True) or return None (False).
+            alongside: it comes out of the work of the build that this is called in.
         """
         folder = self.folder(kind, identity)
         found = self._read(folder)
@@ -96,7 +101,7 @@ class Store:
         try:
             with FileLock(lock, timeout=-1 if wait else 0):
                 found = self._read(folder)  # another job may have finished while we waited
-                return found or self._build(kind, identity, folder, build, resume)
+                return found or self._build(kind, identity, folder, build, resume, alongside)
         except Timeout:
             return None
 
@@ -109,13 +114,22 @@ class Store:
         return artifact
 
     def _build(
-        self, kind: str, identity: dict[str, Any], folder: Path, build: Build, resume: bool
+        self,
+        kind: str,
+        identity: dict[str, Any],
+        folder: Path,
+        build: Build,
+        resume: bool,
+        alongside: bool,
     ) -> Artifact:
         part = folder.with_name(folder.name + ".part")
         if part.exists() and not resume:
             shutil.rmtree(part)
         part.mkdir(parents=True, exist_ok=True)
-        info = build(part) or {}
+        journal = self.root / "attempts" / f"{kind}-{folder.name}.json"
+        with Attempts(journal, part if resume else None, alongside=alongside) as work:
+            info = build(part) or {}
+            attempts = work.summary()
         (part / MANIFEST).unlink(missing_ok=True)
         files = {
             str(path.relative_to(part)): {
@@ -130,6 +144,7 @@ class Store:
             "identity": identity,
             "files": files,
             "info": info,
+            "attempts": attempts,
             "owner": self.owner,
         }
         fsync_tree(part)
@@ -138,7 +153,7 @@ class Store:
             shutil.rmtree(folder)
         part.rename(folder)
         self._verified.add(folder)
-        return Artifact(folder, info, found=False, reused=False)
+        return Artifact(folder, info, found=False, reused=False, attempts=attempts)
 
     def _read(self, folder: Path) -> Artifact | None:
         try:
@@ -156,7 +171,8 @@ class Store:
                 return None
             self._verified.add(folder)
         own = self.owner is not None and owner == self.owner
-        return Artifact(folder, info, found=True, reused=not own)
+        attempts = manifest.get("attempts", {})
+        return Artifact(folder, info, found=True, reused=not own, attempts=attempts)
 
 
 def _problem(folder: Path, files: dict[str, dict[str, Any]]) -> str | None:

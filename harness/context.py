@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.artifacts import Artifact
+from harness.attempts import spent
 from harness.chat import Span
 from harness.features import Features
 from harness.pool import Pool
@@ -19,6 +20,8 @@ from harness.record import Stage, StageCost
 from harness.seeds import generator
 
 if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
     from harness.flops import ModelFlops
     from harness.training import Recipe
     from harness.warmup import WarmUp
@@ -96,14 +99,7 @@ class Context:
         from harness.flops import model_flops
 
         config = self.features.model.config.load_config()
-        if layer == -1:
-            return model_flops(config)
-        text = config.get_text_config()
-        layers, text.num_hidden_layers = text.num_hidden_layers, layer
-        for name, value in vars(text).items():  # such as layer_types
-            if isinstance(value, list) and len(value) == layers:
-                setattr(text, name, value[:layer])
-        return model_flops(config)
+        return model_flops(config if layer == -1 else cut_off(config, layer))
 
     def pool_losses(self, span: Span = "full") -> tuple[np.ndarray, np.ndarray]:
         """Summed next-token losses float64 [rows] in nats and predicted tokens int64 [rows]."""
@@ -218,12 +214,11 @@ class Context:
 
         counted = flops or self.selector_flops
         if feature is not None:
-            seconds, memory = feature.seconds, feature.peak_memory_mb
-            reused = feature.reused
+            took = feature.spent
         else:
             assert artifact is not None
-            seconds, memory = artifact.info["seconds"], artifact.info["peak_memory_mb"]
-            reused = artifact.reused
+            took = {key: artifact.info[key] for key in ("seconds", "peak_memory_mb")}
+            took |= {"reused": artifact.reused, **spent(artifact.attempts)}
         cost = StageCost(
             stage=stage,
             flops=counted.forward(lengths, head=head),
@@ -231,9 +226,7 @@ class Context:
             flops_paper=paper_forward(counted.parameters, len(lengths)) if stage == "score" else 0,
             tokens=int(lengths.sum()),
             rows=len(lengths),
-            seconds=seconds,
-            peak_memory_mb=memory,
-            reused=reused,
+            **took,
         )
         self.charge(key, cost)
 
@@ -243,3 +236,13 @@ class Context:
         from harness.flops import model_flops
 
         return model_flops(self.features.model.config.load_config())
+
+
+def cut_off(config: PretrainedConfig, layer: int) -> PretrainedConfig:
+    """``config``, changed to that of its first ``layer`` layers."""
+    text = config.get_text_config()
+    layers, text.num_hidden_layers = text.num_hidden_layers, layer
+    for name, value in vars(text).items():  # such as layer_types
+        if isinstance(value, list) and len(value) == layers:
+            setattr(text, name, value[:layer])
+    return config

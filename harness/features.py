@@ -205,7 +205,11 @@ class Features:
             other = "hidden" if kind == "losses" else "losses"
             if both:  # the same pass yields the other kind: keep it too, unless a job is at it
                 self.store.ensure(
-                    other, names[other], lambda part: _save(part, encoding, other), wait=False
+                    other,
+                    names[other],
+                    lambda part: _save(part, encoding, other),
+                    wait=False,
+                    alongside=True,
                 )
             return _save(part, encoding, kind)
 

@@ -25,8 +25,16 @@ def reset_peak() -> None:
 
 def peak_memory_mb() -> float:
     """Peak since the stretch began, in MB: of the CUDA device if one is in use, else resident."""
-    if _cuda():
-        return float(sys.modules["torch"].cuda.max_memory_allocated()) / 2**20
+    return device_peak_mb() if _cuda() else host_peak_mb()
+
+
+def device_peak_mb() -> float:
+    """Peak on the CUDA device since the stretch began, in MB; 0 if none is in use."""
+    return float(sys.modules["torch"].cuda.max_memory_allocated()) / 2**20 if _cuda() else 0.0
+
+
+def host_peak_mb() -> float:
+    """Peak resident memory since the stretch began, in MB."""
     with contextlib.suppress(OSError):
         for line in _STATUS.read_text().splitlines():
             if line.startswith("VmHWM:"):

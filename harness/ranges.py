@@ -72,6 +72,29 @@ class RowFeature:
         """Whether this run computed nothing of it."""
         return all(artifact.reused for _, artifact in self.parts)
 
+    @property
+    def spent(self) -> dict[str, Any]:
+        """The fields of a ``record.StageCost`` that say what the work took and whether it ran."""
+        used = [min(len(rows), self.pool.size - rows.start) / len(rows) for rows, _ in self.parts]
+        parts = [artifact.attempts for _, artifact in self.parts]
+        known = all(part.get("energy_joules") is not None for part in parts)
+        wasted = [part.get("energy_wasted_joules", 0.0) for part in parts]
+        return {
+            "seconds": self.seconds,
+            "peak_memory_mb": self.peak_memory_mb,
+            "reused": self.reused,
+            "attempts": max(part.get("attempts", 1) for part in parts),
+            "seconds_wasted": sum(part.get("seconds_wasted", 0.0) for part in parts),
+            "energy_joules": (
+                sum(p["energy_joules"] * u for p, u in zip(parts, used, strict=True))
+                if known
+                else None
+            ),
+            "energy_wasted_joules": sum(wasted),
+            "peak_host_mb": max(part.get("peak_host_mb", 0.0) for part in parts),
+            "peak_device_mb": max(part.get("peak_device_mb", 0.0) for part in parts),
+        }
+
 
 def ensure_ranges(
     pool: Pool,

@@ -36,6 +36,11 @@ class StageCost(BaseModel):
         seconds: wall time when the work was done; 0 where nothing was computed.
         peak_memory_mb: peak resident memory of the process that did it (CUDA: of the device).
         reused: True if this run found the result in the store and spent nothing.
+        attempts: how often it was begun; ``seconds`` are those of the work that is in the result.
+        seconds_wasted: of interrupted attempts, done again.
+        energy_joules: by NVML and RAPL, of the whole machine; None where there is no counter.
+        energy_wasted_joules: of that, what interrupted attempts took besides.
+        peak_host_mb, peak_device_mb: resident memory, and the device's; 0 where not known.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -48,6 +53,18 @@ class StageCost(BaseModel):
     seconds: float = 0.0
     peak_memory_mb: float = 0.0
     reused: bool = False
+    attempts: int = 1
+    seconds_wasted: float = 0.0
+    energy_joules: float | None = None
+    energy_wasted_joules: float = 0.0
+    peak_host_mb: float = 0.0
+    peak_device_mb: float = 0.0
+
+    def over(self, attempts: dict[str, Any]) -> StageCost:
+        """With what all attempts at the work took (``attempts.Attempts.summary``)."""
+        before = attempts.get("seconds_before", 0.0)
+        more = {key: value for key, value in attempts.items() if key != "seconds_before"}
+        return self.model_copy(update={**more, "seconds": self.seconds + before})
 
 
 class Score(BaseModel):

@@ -185,7 +185,7 @@ def order(settings: Settings, store: Store, pool: Pool, budget: int) -> OrderSta
         artifact.path,
         positions,
         np.load(artifact.path / "scores.npy"),
-        _costs(artifact),
+        _costs(artifact, own=False),
     )
 
 
@@ -201,8 +201,11 @@ def _valid(positions: np.ndarray, size: int, name: str) -> np.ndarray:
     return positions
 
 
-def _costs(artifact: Artifact) -> list[StageCost]:
+def _costs(artifact: Artifact, *, own: bool = True) -> list[StageCost]:
+    """``own``: the work is the artifact's, so its attempts are those at the work."""
     costs = [StageCost.model_validate(cost) for cost in artifact.info["costs"]]
+    if own:
+        costs = [cost.over(artifact.attempts) for cost in costs]
     if artifact.reused:
         costs = [cost.model_copy(update={"reused": True}) for cost in costs]
     return costs

@@ -159,7 +159,7 @@ def warm_up(
         return {"cost": cost.model_dump(), "report": done.training.model_dump()}
 
     artifact = store.require("warmup", identity, build, resume=True)
-    cost = StageCost.model_validate(artifact.info["cost"])
+    cost = StageCost.model_validate(artifact.info["cost"]).over(artifact.attempts)
     return WarmUp(
         artifact.path,
         identity,

@@ -6,10 +6,8 @@
    answer behind the role header alone (``harness/answer_loss.py``, several turns included).
 3. *Drop* rows that do not fit the length (their answer would be cut) and rows above 1, whose prompt
    is no help. The rest is ordered, highest first: the ordering may be shorter than the pool.
-
 The study scores its 5.8M pool with the model of its 200k pool. Here the pre-experience comes from
 the first 200,000 rows of the pool's order, so larger pools share one model, as there.
-
 Deviations: the prompt is read in the chat template with an end token (system and all user turns up
 to the first answer); its embedding is L2-normalised float16 as all stored poolings are; the answer
 includes its end token; the training is the run's recipe for one epoch (with ``recipe=paper`` the
@@ -58,8 +56,13 @@ class IFD(RowMethod):
     seeded: ClassVar[bool] = True
 
     def identity(self) -> dict[str, Any]:
-        """As always, but what does not change a training does not count in the recipe either."""
+        """As always; of the recipe only what changes a training."""
         return {**super().identity(), "recipe": self.recipe.identity()}
+
+    def plan(self, plan: Any) -> None:
+        """The prompts' pass, the pre-experience, both losses of every row."""
+        plan.pool_pass("prompt", head=True, rows=self.pre_experience_rows)
+        plan.answers(plan.training(self.name, self.clusters * self.per_cluster, self.recipe))
 
     def order(self, context: Context) -> Ordering:
         """The rows that are scored and not above 1, in the order of the selector."""
@@ -123,9 +126,7 @@ class IFD(RowMethod):
             flops_paper=paper_forward(flops.parameters, context.pool.size),  # one pass, as its code
             tokens=int(feature.array("read").sum()),
             rows=context.pool.size,
-            seconds=feature.seconds,
-            peak_memory_mb=feature.peak_memory_mb,
-            reused=feature.reused,
+            **feature.spent,
         )
         context.charge(self.name, cost)
         return [feature.array(key) for key in ("conditioned", "alone", "tokens")]
