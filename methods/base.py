@@ -22,12 +22,7 @@ from methods import selectors
 
 @dataclass(frozen=True)
 class Ordering:
-    """Pool positions, best first, with the score by which each was placed.
-
-    Attributes:
-        positions: int64 [n], distinct.
-        scores: float [n]; NaN where a method has none.
-    """
+    """Distinct pool positions, int64 [n], best first; what placed each: float [n], or NaN."""
 
     positions: np.ndarray
     scores: np.ndarray
@@ -60,6 +55,11 @@ class Method(Component):
     @abstractmethod
     def order(self, context: Context) -> Ordering:
         """The pool's rows, best first: at least ``context.depth`` of them, or all."""
+
+    def plan(self, plan: Any) -> None:
+        """Ask a ``harness.plan.work.SelectionPlan`` for the passes that ``order`` makes."""
+        if self.needs_model:
+            plan.unknown()
 
     @property
     def label(self) -> str:

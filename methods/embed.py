@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -25,6 +25,9 @@ from harness.memory import peak_memory_mb
 from harness.pool import Row
 from harness.ranges import load, save
 from methods.base import PairMethod
+
+if TYPE_CHECKING:
+    from harness.plan.work import SelectionPlan
 
 
 class Embed(PairMethod):
@@ -58,6 +61,16 @@ class Embed(PairMethod):
         every = super().identity()
         kept = {key: value for key, value in every.items() if key not in self.technical}
         return {**kept, "embedder": self.embedder.config.content_identity()}
+
+    def plan(self, plan: SelectionPlan) -> None:
+        """The embedder over the pool and over the queries; the prefix is not counted."""
+        plan.embed(
+            self.model,
+            revision=self.revision,
+            trust=self.trust_remote_code,
+            max_length=self.max_length,
+            eos=self.append_eos,
+        )
 
     def pool_features(self, context: Context) -> Iterator[np.ndarray]:
         """Blocks of float16 [rows, width]."""

@@ -20,7 +20,7 @@ matrix units. Other pool sizes and seeds draw another warm-up, so they share no 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, PrivateAttr, model_validator
@@ -32,6 +32,9 @@ from harness.ranges import RowFeature, check_room
 from harness.ranking import products
 from harness.training import Lora, Recipe
 from methods.base import PairMethod
+
+if TYPE_CHECKING:
+    from harness.plan.work import SelectionPlan
 
 
 def published_warmup() -> Recipe:
@@ -79,6 +82,13 @@ class LESS(PairMethod):
                 f"{self.warmup.epochs:g}: a checkpoint is the end of an epoch"
             )
         return self
+
+    def plan(self, plan: SelectionPlan) -> None:
+        """The warm-up, and a gradient of every row and query at each checkpoint."""
+        count = max(round(self.fraction * plan.rows), self.least_rows)
+        warm = plan.training("less", count, self.warmup, epochs=True)
+        checkpoints = self.checkpoints or round(self.warmup.epochs)
+        plan.gradients(warm, self.warmup, self.dim, checkpoints)
 
     def pair_scores(self, context: Context) -> Iterator[np.ndarray]:
         """Blocks of float32 [rows, queries]: weighted sums of cosines over the checkpoints."""

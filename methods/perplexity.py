@@ -8,18 +8,25 @@ paper says it follows, differ in text, direction and "mid"; this is the paper's 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from harness.context import Context
 from methods.base import RowMethod
 
+if TYPE_CHECKING:
+    from harness.plan.work import SelectionPlan
+
 
 class TopPerplexity(RowMethod):
     """Scores a row by its mean token loss and takes the highest."""
 
     needs_model: ClassVar[bool] = True
+
+    def plan(self, plan: SelectionPlan) -> None:
+        """One pass over the pool, with the head."""
+        plan.pool_pass(head=True)
 
     def scores(self, context: Context) -> np.ndarray:
         """float64 [rows]: nats a token. A row of one token predicts nothing and scores -inf."""

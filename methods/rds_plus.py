@@ -18,7 +18,7 @@ tokenised whole, as pool rows are; its prompt span leaves the answer prefix out.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -26,6 +26,9 @@ from pydantic import Field
 from harness.chat import Span
 from harness.context import Context
 from methods.base import PairMethod
+
+if TYPE_CHECKING:
+    from harness.plan.work import SelectionPlan
 
 
 class RDSPlus(PairMethod):
@@ -46,6 +49,11 @@ class RDSPlus(PairMethod):
     def needs_labels(self) -> bool:
         """The label alone is nothing where there is none."""
         return self.span == "label"
+
+    def plan(self, plan: SelectionPlan) -> None:
+        """One pass over the pool and one over the queries."""
+        plan.pool_pass(self.span, layer=self.layer)
+        plan.query_pass(self.span, self.layer)
 
     def pool_features(self, context: Context) -> Iterator[np.ndarray]:
         """Blocks of float16 [rows, width]."""

@@ -1,0 +1,1 @@
+"""What a sweep will cost, before anything runs: ``python -m harness.plan``."""
