@@ -50,8 +50,8 @@ def show(report: Report, console: Any) -> None:
     for checked in report.benchmarks:
         table.add_row(*_row(checked))
     console.print(table)
-    if report.boards:
-        console.print(_boards(report))
+    for table in _boards(report):
+        console.print(table)
     kinds: tuple[Kind, ...] = ("remarks", "gaps", "errors")
     for kind in kinds:
         if texts := report.all(kind):
@@ -80,24 +80,27 @@ def _row(checked: Checked) -> list[str]:
     ]
 
 
-def _boards(report: Report) -> Any:
-    """By board and model: the win rate here and as published, and how many figures are equal."""
+def _boards(report: Report) -> list[Any]:
+    """A table a board: by model the win rate here and as published, and how many figures agree."""
     from rich.table import Table
 
-    table = Table(title="Recorded leaderboards, replayed", title_justify="left")
-    for name in ("board", "model"):
-        table.add_column(name, no_wrap=True)
-    for name in ("win rate", "published", "equal", "differ", "no comparison"):
-        table.add_column(name, justify="right")
-    models: dict[tuple[str, str], list[Any]] = defaultdict(list)
+    boards: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
     for row in report.boards:
-        models[row.board, row.model].append(row)
-    for (board, model), rows in models.items():
-        rate = next((row for row in rows if row.metric == "win_rate"), None)
-        kinds = Counter("missing" if row.missing else str(row.ok) for row in rows)
-        shown = [_rate(rate.ours), _rate(rate.published)] if rate else ["-", "-"]
-        table.add_row(board, model, *shown, *(str(kinds[k]) for k in ("True", "False", "missing")))
-    return table
+        boards[row.board][row.model].append(row)
+    tables = []
+    for board, models in boards.items():
+        title = f"Recorded verdicts replayed: {board} (win rate, then all figures)"
+        table = Table(title=title, title_justify="left")
+        table.add_column("model", no_wrap=True)
+        for name in ("here", "published", "equal", "differ", "no comparison"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for model, rows in models.items():
+            rate = next((row for row in rows if row.metric == "win_rate"), None)
+            kinds = Counter("missing" if row.missing else str(row.ok) for row in rows)
+            shown = [_rate(rate.ours), _rate(rate.published)] if rate else ["-", "-"]
+            table.add_row(model, *shown, *(str(kinds[k]) for k in ("True", "False", "missing")))
+        tables.append(table)
+    return tables
 
 
 def _rate(value: float | None) -> str:

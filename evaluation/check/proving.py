@@ -183,7 +183,8 @@ def _replay(source: Source, report: Report) -> None:
     for reason in dict.fromkeys(row.missing for row in report.boards if row.missing):
         rows = [row for row in report.boards if row.missing == reason]
         report.gaps.append(
-            f"leaderboards: {len(rows)} figures of {rows[0].board} not comparable: {reason}"
+            f"leaderboards: {len(rows)} figure{'s' * (len(rows) > 1)} of {rows[0].board} not "
+            f"comparable: {reason}"
         )
     off = [row for row in report.boards if not row.ok]
     if off:

@@ -239,7 +239,7 @@ def test_a_board_that_differs_is_found(
     monkeypatch.setattr(replay, "replay", lambda source: rows)
     report = over(small_data, "alpaca_eval")
     assert report.all("errors") == [] and report.boards == rows
-    assert report.all("gaps") == ["leaderboards: 1 figures of board not comparable: no inputs"]
+    assert report.all("gaps") == ["leaderboards: 1 figure of board not comparable: no inputs"]
     rows.append(replace(right, ours=12.4))
     (error,) = over(small_data, "alpaca_eval").all("errors")
     assert "1 of 3 figures differ, e.g. win_rate of m on board: 12.4 here, 12.5 published" in error
