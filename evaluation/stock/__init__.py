@@ -38,7 +38,8 @@ class Stock(Benchmark):
 
     Deviations, none of which touches a prompt or a score: the answer to a task that names no
     length ends after lm-eval's 256 tokens as there, but a batch stops row by row; code runs in our
-    sandbox; only items that ``query_duplicates`` lets through are asked.
+    sandbox; only items that ``query_duplicates`` lets through are asked; the opening of an answer
+    keeps its last newline, which lm-eval's own model class loses to templates that trim.
     """
 
     task: ClassVar[str]
