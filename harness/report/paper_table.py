@@ -11,7 +11,7 @@ import pandas as pd
 from harness.board import Board
 from harness.board_rows import BENCHMARKS
 from harness.files import write_atomic
-from harness.report.table import contests, is_tie, named, signed
+from harness.report.table import contests, is_tie, namer, signed
 
 _HEADS = {"mmlu": "MMLU", "gsm8k": "GSM8k", "bbh": "BBH", "tydiqa": "TydiQA", "codex": "Codex",
           "squad": "Squad", "alpaca_eval": "AlpacaEval"}  # fmt: skip
@@ -40,9 +40,9 @@ def markdown(board: Board) -> str:
         if _against(rows):
             head.append(f"− {board.statistics.reference}")
         lines = [f"## {_plain(title)}", "", _row(head), "|---" + "|---:" * (len(head) - 1) + "|"]
-        best = _best(rows, shown)
+        best, named = _best(rows, shown), namer(rows)
         for _, row in rows.iterrows():
-            cells = [_escaped(_name(rows, row))]
+            cells = [_escaped(named(row) + _floor(row))]
             for name in [*shown, "mean"]:
                 text = _score(row, name)
                 text = f"**{text}**" if row.name in best[name] else text
@@ -62,7 +62,7 @@ def latex(board: Board) -> str:
         head = ["Method", *(_head(name) for name in shown), "Average"]
         if _against(rows):
             head.append(f"− {board.statistics.reference}")
-        best = _best(rows, shown)
+        best, named = _best(rows, shown), namer(rows)
         lines = [r"\begin{table}", r"\centering\small", r"\setlength{\tabcolsep}{4pt}",
                  rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule",
                  " & ".join(map(_tex, head)) + r" \\", r"\midrule"]  # fmt: skip
@@ -71,7 +71,7 @@ def latex(board: Board) -> str:
             if row["floor"] and not floors and not rows.iloc[0]["floor"]:
                 lines.append(r"\midrule")
             floors = bool(row["floor"])
-            cells = [_tex(_name(rows, row))]
+            cells = [_tex(named(row) + _floor(row))]
             for name in [*shown, "mean"]:
                 text = _tex(_score(row, name))
                 text = rf"\textbf{{{text}}}" if row.name in best[name] else text
@@ -123,8 +123,8 @@ def _best(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, set[Any]]:
     return found
 
 
-def _name(rows: pd.DataFrame, row: pd.Series) -> str:
-    return named(rows, row) + (" (floor)" if row["floor"] else "")
+def _floor(row: pd.Series) -> str:
+    return " (floor)" if row["floor"] else ""
 
 
 def _score(row: pd.Series, name: str) -> str:

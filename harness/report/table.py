@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +143,9 @@ def _table(board: Board, rows: pd.DataFrame, plain: bool) -> Table:
         table.add_column(_HEADS.get(name, short(name, 8)), justify="right", no_wrap=True)
     table.add_column("mean", justify="right", no_wrap=True)
     table.add_column("FLOPs", justify="right", no_wrap=True)
+    named = namer(rows)
     for _, row in rows.iterrows():
-        name = named(rows, row)
+        name = named(row)
         if row["floor"]:
             name += " (floor)"
         if row["scored"] != "suite":
@@ -161,16 +162,20 @@ def _table(board: Board, rows: pd.DataFrame, plain: bool) -> Table:
     return table
 
 
-def named(rows: pd.DataFrame, row: pd.Series) -> str:
-    """A row's method with those of its choices that differ within the table."""
+def namer(rows: pd.DataFrame) -> Callable[[pd.Series], str]:
+    """Gives a row's method with those of its choices that differ within the table."""
     targets = rows.loc[~rows["target"].isin(["any", "none"]), "target"].nunique()
     selectors = rows.loc[rows["selector_model"] != "none", "selector_model"].nunique()
-    name = short(row["method"], 48)
-    if selectors > 1 and row["selector_model"] != "none":
-        name += f" by {row['selector_model']}"
-    if targets > 1 and row["target"] not in ("any", "none", row["scored"]):
-        name += f" > {row['target']}"
-    return name
+
+    def named(row: pd.Series) -> str:
+        name = short(row["method"], 48)
+        if selectors > 1 and row["selector_model"] != "none":
+            name += f" by {row['selector_model']}"
+        if targets > 1 and row["target"] not in ("any", "none", row["scored"]):
+            name += f" > {row['target']}"
+        return name
+
+    return named
 
 
 def is_tie(row: pd.Series, name: str) -> bool:
@@ -189,6 +194,7 @@ def _chances(board: Board, rows: pd.DataFrame, plain: bool) -> Table:
              "rank", "avg rank", "frontier")  # fmt: skip
     for head in heads:
         table.add_column(_text(head, plain), justify="right", no_wrap=True)
+    named = namer(rows)
     for _, row in rows.iterrows():
         if pd.isna(row["difference"]) and pd.isna(row["mean_rank"]):
             continue
@@ -201,7 +207,7 @@ def _chances(board: Board, rows: pd.DataFrame, plain: bool) -> Table:
             places = f"{low}" if low == high else f"{low} to {high}"
         chance = row["frontier_probability"]
         cells = [
-            named(rows, row) + (" (floor)" if row["floor"] else ""),
+            named(row) + (" (floor)" if row["floor"] else ""),
             signed(row["difference"]), span, p_text(row["p_holm"]),
             _number(row["minimum_detectable"]), places, _number(row["mean_rank"]),
             "-" if pd.isna(chance) else f"{100 * chance:.0f} %",
