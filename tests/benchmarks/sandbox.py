@@ -110,15 +110,15 @@ def _measure(
     bound = (hanging * len(items) * benchmark.timeout + 10 * len(items)) / cores
     told = f"s ({cpu:.0f} s of CPU, {cores} cores, load {load:.1f}, {boxes[0].workers} at a time)"
     met = None if load > 2 * cores else seconds < bound
-    correct = grades.notes["passed"] == right
+    passed = grades.notes["passed"]
     return Row(
         f"HumanEval, 1,480 samples, {what}, {boxes[0].backend}",
         seconds,
         None,
         None,
         told,
-        f"{right} right ones pass; under {bound:.0f} s on an idle machine",
-        met if correct else False,
+        f"{passed} passed, of {right} right; under {bound:.0f} s on an idle machine",
+        met if passed == right else False,
     )
 
 
