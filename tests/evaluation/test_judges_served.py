@@ -132,27 +132,34 @@ def test_a_model_that_gives_no_verdict_is_no_judge(served: Served, tmp_path: Pat
 
 
 def train_ranker(config: ModelConfig, folder: Path) -> None:
-    """Teach the micro model to answer every question with the rank of the first: 1."""
+    """Teach the micro model to answer the questions of this test with the rank of the first: 1."""
     import torch
     from alpaca_eval.utils import prompt_to_chatml
 
     model, tokenizer = config.load().float().train(), config.load_chat().tokenizer
     template = (annotators() / "alpaca_eval_gpt4/alpaca_eval.txt").read_text()
     answer = [*tokenizer.encode(RANKS, add_special_tokens=False), tokenizer.eos_token_id]
+    rows = []
+    for item, text in zip(ITEMS, TEXTS, strict=True):
+        for pair in ((item.target, text), (text, item.target)):
+            question = template.replace("{instruction}", item.prompt)
+            question = question.replace("{output_1}", pair[0]).replace("{output_2}", pair[1])
+            ids = tokenizer.apply_chat_template(
+                prompt_to_chatml(question.strip()), add_generation_prompt=True, return_dict=True
+            )["input_ids"]
+            rows.append((torch.tensor([[*ids, *answer]]), len(ids)))
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    for step in range(150):
-        question = template.replace("{instruction}", f"Name {step}.")
-        question = question.replace("{output_1}", f"One {step}").replace("{output_2}", "two")
-        ids = tokenizer.apply_chat_template(
-            prompt_to_chatml(question.strip()), add_generation_prompt=True, return_dict=True
-        )["input_ids"]
-        row = torch.tensor([[*ids, *answer]])
-        labels = torch.tensor([[-100] * len(ids) + answer])
+    worst: list[float] = []
+    for step in range(200):
+        row, start = rows[step % len(rows)]
+        labels = row.clone()
+        labels[:, :start] = -100
         loss = model(row, labels=labels).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if loss.item() < 0.01:
+        worst = [*worst[-len(rows) + 1 :], loss.item()]
+        if step >= len(rows) and max(worst) < 0.01:
             break
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
