@@ -107,7 +107,8 @@ class Codex(Benchmark):
         ]  # fmt: skip
         sandbox = Sandbox(timeout=self.timeout, memory_mb=self.memory_mb)
         verdicts = iter(sandbox.run(programs))
-        passed = [sum(next(verdicts).passed for _ in texts) for texts in outputs]
+        flags = [[next(verdicts).passed for _ in texts] for texts in outputs]
+        passed = [sum(row) for row in flags]
         values = [
             pass_at_k(len(texts), right, self.k)
             for texts, right in zip(outputs, passed, strict=True)
@@ -119,7 +120,7 @@ class Codex(Benchmark):
             "sandbox": sandbox.backend,
             "sandbox_guards": " ".join(sandbox.guards),
         }
-        return Grades(values, notes)
+        return Grades(values, notes, [{"passed": row} for row in flags])
 
     def _split(self, source: Source) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         if source.is_hub:

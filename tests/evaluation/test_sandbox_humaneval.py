@@ -106,6 +106,8 @@ def test_the_note_names_the_isolation(source: Source, tmp_path: Path) -> None:
     outputs = [right[0], right[1][:1] + ["    pass\n"] * 9, ["    pass\n"] * 10, right[3]]
     grades = benchmark.grade(items, outputs, Grading(None, tmp_path))
     assert grades.values == [1.0, 1.0, 0.0, 1.0]
+    # Per sample, for the per-item results.
+    assert [row["passed"] for row in grades.details[1:3]] == [[True] + [False] * 9, [False] * 10]
     assert grades.notes["passed"] == 21 and (grades.notes["k"], grades.notes["n"]) == (10, 10)
     assert grades.notes["sandbox"] in BACKENDS
     assert set(grades.notes["sandbox_guards"].split()) <= {"landlock", "seccomp"}
