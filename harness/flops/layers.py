@@ -83,7 +83,7 @@ def _signature(layer: torch.nn.Module) -> list[Any]:
     return [
         (
             path,
-            type(module),
+            (type(module).__module__, type(module).__qualname__),  # by name: some are made in place
             [(name, tuple(value.shape)) for name, value in module.named_parameters(recurse=False)],
             sorted(
                 (name, value)

@@ -51,6 +51,7 @@ def architecture(path: str, revision: str | None = None, trust: bool = False) ->
         ) from error
 
 
+@cache
 def decoder(path: str, revision: str | None = None, trust: bool = False) -> ModelFlops:
     """Costs of a causal LM."""
     return model_flops(architecture(path, revision, trust))

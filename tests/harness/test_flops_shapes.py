@@ -106,6 +106,16 @@ def test_few_layers_stand_for_many(name, recipe):
     assert equal_layers(build_on_meta(config)) is not None and FEW < 7
 
 
+def test_few_layers_stand_for_many_in_gradients(monkeypatch):
+    from harness.flops import gradients
+
+    config = decoder("Llama-2-7B", **SMALL, num_hidden_layers=7)
+    few = gradients.count_gradients(config, LORA)
+    seen = []
+    monkeypatch.setattr(gradients, "fit_deep", lambda model, count: seen.append(1) or fit(count))
+    assert gradients.count_gradients(config, LORA) == few and seen
+
+
 def test_a_model_of_unlike_layers_is_counted_whole():
     import torch
 
