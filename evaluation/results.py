@@ -110,7 +110,7 @@ def run_facts(
             "device": str(model.device),
             "use_cache": None,
             "limit": settings["limit"],
-            "bootstrap_iters": 0,
+            "bootstrap_iters": 100_000,  # as lm-eval has it; means need none
             "gen_kwargs": None,
             "random_seed": seed,
             "numpy_seed": None,
