@@ -131,6 +131,11 @@ class ChatLM(LM):
                     steps = logits[row, longest - len(goal) :]
                     wanted = torch.tensor(goal, device=steps.device)
                     chosen = steps.gather(1, wanted[:, None]).sum().item()
+                    if chosen != chosen:  # the first choice would win, and look like an answer
+                        raise ValueError(
+                            f"{requests[index].task_name}: the model's probabilities are NaN; its "
+                            "weights or its dtype overflow (a diverged training, or float16)"
+                        )
                     answers[index] = (chosen, bool((steps.argmax(1) == wanted).all()))
             bar.update(len(batch))
         bar.close()

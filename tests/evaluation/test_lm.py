@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -237,3 +238,11 @@ def test_the_checkpoints_generation_settings_do_not_matter(model: Any) -> None:
     finally:
         del model.generation_config.repetition_penalty
         model.generation_config.do_sample = False
+
+
+def test_a_model_that_gives_nan_is_refused_and_not_graded(model: Any) -> None:
+    broken = copy.deepcopy(model)
+    with torch.no_grad():
+        broken.lm_head.weight[3:] = float("nan")
+    with pytest.raises(ValueError, match="task: the model's probabilities are NaN"):
+        make(broken, byte_tokenizer(True)).loglikelihood([Request(("a", " b"))], disable_tqdm=True)
