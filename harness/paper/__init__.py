@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-_FIXED = ("row", "column", "published", "value")
+_FIXED = ("row", "column", "published", "flops", "value")
+ALL = "paper"  # instead of a table's name: all tables that runs of ours belong to
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Cell:
     Attributes:
         row, column: its place in the table, in the paper's words.
         published: in percent; None where the paper has none.
+        flops: of selection and fine-tuning by the paper's convention; None where it plots no cost.
         value: the leaderboard's column that holds ours (``mean`` or a benchmark).
         match: leaderboard column to the words that it may hold.
     """
@@ -29,6 +31,7 @@ class Cell:
     row: str
     column: str
     published: float | None
+    flops: float | None
     value: str
     match: dict[str, tuple[str, ...]]
 
@@ -60,17 +63,21 @@ class Published:
 
 
 def names() -> list[str]:
-    """Tables that there are."""
-    return sorted(path.stem for path in FOLDER.glob("*.csv"))
+    """Tables that there are, then figures."""
+    found = sorted(path.stem for path in FOLDER.glob("*.csv"))
+    return sorted(found, key=lambda name: not name.startswith("table"))
 
 
 def check_name(name: str) -> str:
-    """``name`` if there is such a table; else a ValueError that lists them, the nearest first."""
-    if name in names():
+    """``name`` if there is such a table or it stands for all; else a ValueError that lists them."""
+    if name in (*names(), ALL):
         return name
     near = difflib.get_close_matches(name, names(), n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise ValueError(f"no published table {name!r}: there are {', '.join(names())}{hint}")
+    raise ValueError(
+        f"no published table {name!r}: there are {', '.join(names())}; {ALL} takes all that runs "
+        f"belong to{hint}"
+    )
 
 
 def read_table(name: str) -> Published:
@@ -81,7 +88,9 @@ def read_table(name: str) -> Published:
     """
     import yaml
 
-    check_name(name)
+    if name not in names():
+        check_name(name)
+        raise ValueError(f"{name} is no one table")
     about = yaml.safe_load((FOLDER / "tables.yaml").read_text(encoding="utf-8"))[name]
     with (FOLDER / f"{name}.csv").open(encoding="utf-8", newline="") as stream:
         lines = list(csv.DictReader(stream))
@@ -93,7 +102,8 @@ def read_table(name: str) -> Published:
             Cell(
                 row=line["row"],
                 column=line["column"],
-                published=float(line["published"]) if line["published"] else None,
+                published=_number(line["published"]),
+                flops=_number(line.get("flops", "")),
                 value=line["value"],
                 match={
                     key: tuple(words.split("|"))
@@ -103,3 +113,7 @@ def read_table(name: str) -> Published:
             )
         )
     return Published(name, about["title"], about["source"], about["setting"], tuple(cells))
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None

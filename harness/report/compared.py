@@ -2,6 +2,9 @@
 
 Which tables is said by the records (``compare`` in their configuration) or by the caller; what is
 ours is said by the tables' own files (harness/paper). Nothing here knows an experiment or a method.
+
+Intervals are the board's (harness/statistics): they know the noise of our items and seeds. The
+paper gives no spread for its figures, which count as exact here.
 """
 
 from __future__ import annotations
@@ -18,10 +21,21 @@ from harness.board import CONTEST, Board, csv
 from harness.files import write_atomic
 from harness.report.style import embedded
 
+_SIDE = ("suite", "judge", "model", "recipe")  # of our settings: what the paper has one of
+
 NO_EVIDENCE = (
     "Our figures here are of the embedded scale: a made-up world and a model of about a million "
     "parameters. They show that the experiment runs and are no evidence for or against the paper's."
 )
+
+
+# Of a compared table. difference: ours less the paper's; gain: over the reference method, paired;
+# _low and _high: ends of 95 % intervals of ours; flops: by the paper's convention.
+COLUMNS = (
+    "row", "column", "published", "ours", "ours_sd", "ours_stderr", "n_seeds", "ours_low",
+    "ours_high", "difference", "difference_low", "difference_high", "published_gain", "gain",
+    "gain_low", "gain_high", "published_flops", "flops",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,15 +45,17 @@ class Compared:
     Attributes:
         published: the paper's.
         setting: what our cells have in common (suite, pool, budget, ...); empty if there are none.
-        cells: a row a cell: ``row, column, published, ours, ours_sd, ours_stderr, n_seeds`` and the
-            leaderboard columns that were matched; ours are missing where no run belongs.
+        cells: a row a cell: the columns of ``COLUMNS`` and the leaderboard's that were matched;
+            ours are missing where no run belongs.
         micro: whether ours are of the embedded scale.
+        reference: the method that gains are over.
     """
 
     published: paper.Published
     setting: dict[str, Any]
     cells: pd.DataFrame
     micro: bool
+    reference: str = "random"
 
     @property
     def ours(self) -> str:
@@ -81,47 +97,93 @@ class Compared:
 
 
 def compare(board: Board, names: Iterable[str] = ()) -> list[Compared]:
-    """The tables that the records ask for, and those in ``names``, one for each setting of ours."""
-    known = set(paper.names())
-    asked: set[str] = set()
+    """The tables that the records ask for, and those in ``names``, one for each setting of ours.
+
+    ``paper`` asks for every table that one of our runs for a target belongs to, each once: in the
+    setting that fills most of it, of several the one with the largest pool and budget.
+    """
+    known = {*paper.names(), paper.ALL}
+    asked = set(names)
     for record in board.records:
         wanted = record.config.get("compare")
         asked |= known & set(map(str, wanted)) if isinstance(wanted, list) else set()
     found: list[Compared] = []
-    for name in sorted(asked | set(names)):
-        found += _compare(board.leaderboard, paper.read_table(name))
+    for name in paper.names():
+        if name in asked:
+            found += _compare(board, paper.read_table(name))
+        elif paper.ALL in asked:
+            found += _fullest(_compare(board, paper.read_table(name)))
     return found
 
 
-def _compare(leaderboard: pd.DataFrame, published: paper.Published) -> list[Compared]:
-    rows = leaderboard[leaderboard["scored"] == "suite"]
+def _fullest(tables: Sequence[Compared]) -> list[Compared]:
+    best: dict[tuple[Any, ...], tuple[tuple[Any, ...], Compared]] = {}
+    for table in tables:
+        targets = table.cells["target"].dropna() if table.setting else ()
+        if not any(target not in ("any", "none") for target in targets):
+            continue  # random rows alone belong to every table
+        place = (table.cells["ours"].notna().sum(), table.setting.get("pool_size", 0),
+                 table.setting.get("budget", 0))  # fmt: skip
+        side = tuple(table.setting.get(name) for name in _SIDE)
+        if side not in best or place > best[side][0]:
+            best[side] = (place, table)
+    return [table for _, table in best.values()]
+
+
+def _compare(board: Board, published: paper.Published) -> list[Compared]:
+    rows, reference = board.leaderboard, board.statistics.reference
+    rows = rows[rows["scored"] == "suite"]
     if "selector_model" not in published.keys:  # then the paper selects with the trained model
         rows = rows[(rows["selector_model"] == "none") | (rows["selector_model"] == rows["model"])]
     keys = [key for key in CONTEST if key not in published.keys]
     found = []
     for values, group in rows.groupby(keys, sort=True):
-        cells = _cells(group, published)
+        cells = _cells(group, published, reference)
         if cells["ours"].notna().any():
             setting = dict(zip(keys, values, strict=True))
-            found.append(Compared(published, setting, cells, embedded(str(setting["pool"]))))
-    return found or [Compared(published, {}, _cells(rows.iloc[:0], published), False)]
+            micro = embedded(str(setting["pool"]))
+            found.append(Compared(published, setting, cells, micro, reference))
+    return found or [Compared(published, {}, _cells(rows.iloc[:0], published, reference), False)]
 
 
-def _cells(rows: pd.DataFrame, published: paper.Published) -> pd.DataFrame:
-    columns = ["row", "column", "published", "ours", "ours_sd", "ours_stderr", "n_seeds"]
+def _cells(rows: pd.DataFrame, published: paper.Published, reference: str) -> pd.DataFrame:
     keys = sorted(published.keys)
+    base = {
+        cell.column: (cell.row, cell.published)
+        for cell in reversed(published.cells)
+        if reference in cell.match.get("method", ())
+    }
     table = []
     for cell in published.cells:
         line: dict[str, Any] = {
             "row": cell.row, "column": cell.column, "published": cell.published,
+            "published_flops": cell.flops,
         }  # fmt: skip
+        row, level = base.get(cell.column, (cell.row, None))
+        if row != cell.row and level is not None and cell.published is not None:
+            line["published_gain"] = cell.published - level
         ours = _find(rows, cell)
         if ours is not None:
-            line |= {"ours": ours[cell.value], "n_seeds": ours["n_seeds"]}
-            line |= {f"ours_{kind}": ours[f"{cell.value}_{kind}"] for kind in ("sd", "stderr")}
-            line |= {key: ours[key] for key in keys}
+            line |= _ours(ours, cell) | {key: ours[key] for key in keys}
         table.append(line)
-    return pd.DataFrame(table, columns=[*columns, *keys], dtype=object)
+    return pd.DataFrame(table, columns=[*COLUMNS, *keys], dtype=object)
+
+
+def _ours(ours: pd.Series, cell: paper.Cell) -> dict[str, Any]:
+    """What the leaderboard says of our cell."""
+    name = cell.value
+    line = {"ours": ours[name], "n_seeds": ours["n_seeds"]}
+    line |= {f"ours_{kind}": ours[f"{name}_{kind}"] for kind in ("sd", "stderr", "low", "high")}
+    if cell.published is not None:
+        line["difference"] = ours[name] - cell.published
+        for end in ("low", "high"):
+            if pd.notna(ours[f"{name}_{end}"]):
+                line[f"difference_{end}"] = ours[f"{name}_{end}"] - cell.published
+    gain = "difference" if name == "mean" else f"{name}_difference"
+    line |= {"gain": ours[gain], "gain_low": ours[f"{gain}_low"], "gain_high": ours[f"{gain}_high"]}
+    if cell.flops is not None:
+        line["flops"] = ours["flops_paper"]
+    return line
 
 
 def _find(rows: pd.DataFrame, cell: paper.Cell) -> pd.Series | None:
@@ -130,11 +192,11 @@ def _find(rows: pd.DataFrame, cell: paper.Cell) -> pd.Series | None:
         return None
     rows = rows[rows[cell.value].notna()]
     for key, words in cell.match.items():
-        rows = rows[rows[key].isin(words)]
+        rows = rows[rows[key].astype(str).isin(words)]
     if rows.empty:
         return None
     rank = [
-        tuple(words.index(row[key]) for key, words in cell.match.items())
+        tuple(words.index(str(row[key])) for key, words in cell.match.items())
         for _, row in rows.iterrows()
     ]
     return rows.iloc[rank.index(min(rank))]
@@ -175,7 +237,50 @@ def markdown(table: Compared) -> str:
         for column in published.columns:
             words += list(pair(table, row, column))
         lines.append(f"| {' | '.join(words)} |")
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", *_apart(table)])
+
+
+def _apart(table: Compared) -> list[str]:
+    """How far ours is from the paper's, as a Markdown table of all cells that we have."""
+    found = differences(table, means_only=False)
+    if not found:
+        return []
+    over = f"over {table.reference}"
+    head = ["", "", "ours − paper", "95 %", f"paper {over}", f"ours {over}", "95 %"]
+    lines = [f"| {' | '.join(head)} |", "|---|---|" + "---:|" * (len(head) - 2)]
+    return [*lines, *(f"| {' | '.join(words)} |" for words in found), "", INTERVALS, ""]
+
+
+INTERVALS = (
+    "Intervals are of the noise of our items and seeds; the paper gives none for its figures. "
+    "Gains over the reference method are paired on the items."
+)
+
+
+def differences(table: Compared, *, means_only: bool = True) -> list[tuple[str, ...]]:
+    """Ours less the paper's, and the gains of both over the reference method, as text.
+
+    Args:
+        means_only: leave out the cells of single benchmarks.
+
+    Returns:
+        For every cell that we have: row, column, difference, its interval, the paper's gain, ours,
+        its interval; empty where there is none.
+    """
+    value = {(cell.row, cell.column): cell.value for cell in table.published.cells}
+    found = []
+    for _, cell in table.cells[table.cells["ours"].notna()].iterrows():
+        if means_only and value[cell["row"], cell["column"]] != "mean":
+            continue
+        found.append(
+            (
+                cell["row"], cell["column"], _signed(cell["difference"]),
+                _span(cell["difference_low"], cell["difference_high"]),
+                _signed(cell["published_gain"]), _signed(cell["gain"]),
+                _span(cell["gain_low"], cell["gain_high"]),
+            )
+        )  # fmt: skip
+    return found
 
 
 def pair(table: Compared, row: str, column: str) -> tuple[str, str]:
@@ -198,6 +303,14 @@ def _named(table: Compared, side: str, name: str) -> str:
 
 def _number(value: Any) -> str:
     return "" if value is None or pd.isna(value) else f"{value:.1f}"
+
+
+def _signed(value: Any) -> str:
+    return "" if value is None or pd.isna(value) else f"{value:+.1f}".replace("-", "−")
+
+
+def _span(low: Any, high: Any) -> str:
+    return f"{_signed(low)} to {_signed(high)}" if _signed(low) and _signed(high) else ""
 
 
 def _words(value: Any) -> str:

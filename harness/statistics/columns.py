@@ -26,7 +26,9 @@ MEAN_COLUMNS = (
     "tied_with_best", "minimum_detectable", "noise", "mean_low", "mean_high", "mean_rank",
     "rank_low", "rank_high", "frontier_probability",
 )  # fmt: skip
-BENCHMARK_COLUMNS = ("difference", "difference_low", "difference_high", "p_holm", "tie")
+BENCHMARK_COLUMNS = (
+    "low", "high", "difference", "difference_low", "difference_high", "p_holm", "tie",
+)  # fmt: skip
 _SAME = ("method", "target", "selector_model")  # what makes a method the same in two settings
 
 Items = Callable[[str, str], ItemScores | None]
@@ -96,9 +98,12 @@ def _group(
     made = design(cells, asked)
     statistics.notes += made.notes
     sampled = sample(made)
-    own = compare.scores(sampled, len(asked))
-    for at, entry in enumerate(members):
-        entry.row |= {"mean_low": _number(own.low[at]), "mean_high": _number(own.high[at])}
+    for measure, name in enumerate([*(columns[name] for name in asked), "mean"]):
+        own = compare.scores(sampled, measure)
+        for at, entry in enumerate(members):
+            entry.row |= {
+                f"{name}_low": _number(own.low[at]), f"{name}_high": _number(own.high[at]),
+            }  # fmt: skip
     without = int((~sampled.with_items[-1]).sum())
     if without:
         statistics.notes.append(
