@@ -6,7 +6,7 @@ from typing import Any
 
 ROLES = ("system", "user", "assistant")
 # ShareGPT's words for the roles.
-_ALIASES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "model": "assistant"}
+ALIASES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "model": "assistant"}
 
 
 class BadRow(ValueError):
@@ -69,7 +69,7 @@ def _message(turn: Any, index: int) -> dict[str, str]:
     if not isinstance(turn, dict):
         raise BadRow(f"turn {index} must be an object, it is a {type(turn).__name__}")
     role = turn.get("role", turn.get("from"))
-    role = _ALIASES.get(role, role) if isinstance(role, str) else role
+    role = ALIASES.get(role, role) if isinstance(role, str) else role
     content = turn.get("content", turn.get("value"))
     if role not in ROLES:
         raise BadRow(f"turn {index} has the role {role!r}; roles are {', '.join(ROLES)}")

@@ -81,8 +81,15 @@ class PoolConfig(Component):
             state = "holds no such file" if where.is_dir() else "does not exist"
             raise PoolError(
                 f"pool.path={self.path} {state}: looked for *.jsonl, *.jsonl.gz and *.parquet. "
-                "For a dataset id on the hub set pool=hub pool.path=owner/name"
+                + self._remedy()
             )
+
+    def _remedy(self) -> str:
+        from harness.pool.recipe import names  # which knows this module
+
+        if self.name in names():
+            return f"Build it with python -m harness.pool build {self.name} --out {self.path}"
+        return "For a dataset id on the hub set pool=hub pool.path=owner/name"
 
     def source_identity(self) -> dict[str, Any]:
         """What decides the prepared pool: the bytes of its sources and the order's seed."""
