@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["build_report", "print_summary"]
+__all__ = ["build_report", "print_summary", "write_live"]
 
 
 def build_report(
@@ -15,6 +15,8 @@ def build_report(
     *,
     if_changed: bool = False,
     reference: str = "random",
+    refresh_seconds: int | None = None,
+    progress: Mapping[str, int] | None = None,
 ) -> dict[str, Path]:
     """Write ``*.csv, tables/*, plots/*, compared/*`` and ``report.html`` into ``out``.
 
@@ -24,6 +26,7 @@ def build_report(
         compare_with: published tables to lay beside, besides those that the records name.
         if_changed: leave a report as it is that was made from these very records.
         reference: the method that the others are held against.
+        refresh_seconds, progress: as ``write_page`` takes them, for a sweep that is running.
 
     Returns:
         What was written by name: ``runs``, ``leaderboard``, ``report``, ``pareto_png``, ...
@@ -42,17 +45,49 @@ def build_report(
     from harness.report.figures import write_figures
     from harness.report.page import write_page
     from harness.report.paper_table import write_tables
+    from harness.report.selected import Selections
 
     board = read_board(folders, reference)
     paths = board.write(out) | write_tables(board, out / "tables")
-    pictures = write_figures(board, out / "plots")
-    for picture in pictures:
+    for picture in write_figures(board, out / "plots", Selections(folders)):
         paths |= picture.paths
     tables = compare(board, compare_with)
     paths |= write_compared(tables, out / "compared")
-    paths |= {"report": write_page(board, pictures, out / "report.html", tables)}
+    paths |= {
+        "report": write_page(
+            board, out / "report.html", tables, folders,
+            refresh_seconds=refresh_seconds, progress=progress,
+        )
+    }  # fmt: skip
     unchanged.write(out, now, paths)
     return paths
+
+
+def write_live(
+    folders: Sequence[Path],
+    out: Path,
+    *,
+    refresh_seconds: int | None = None,
+    progress: Mapping[str, int] | None = None,
+    reference: str = "random",
+) -> Path:
+    """Write ``report.html`` alone, without figures and tables beside it: for a running sweep.
+
+    Args:
+        folders, out, reference: as for ``build_report``.
+        refresh_seconds, progress: as for ``write_page``.
+    """
+    from harness.board import read_board
+    from harness.report import unchanged
+    from harness.report.compared import compare
+    from harness.report.page import write_page
+
+    board = read_board(folders, reference)
+    unchanged.forget(out)  # the report at the end of the sweep replaces this page
+    return write_page(
+        board, out / "report.html", compare(board), folders,
+        refresh_seconds=refresh_seconds, progress=progress,
+    )  # fmt: skip
 
 
 def print_summary(folder: Path, written: dict[str, Path]) -> bool:

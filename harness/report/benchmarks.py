@@ -12,7 +12,7 @@ from harness.report.style import (
     FLOOR_COLOUR,
     colours,
     empty_figure,
-    error_bars,
+    intervals,
     panels,
     rows_label,
     short,
@@ -23,15 +23,16 @@ if TYPE_CHECKING:
 
 CAPTION = (
     "Score on each benchmark at the pool size and budget named above, best mean first. Bars: "
-    "standard deviation over seeds, or with one seed the standard error of the test items. Hollow "
-    "points are floors and ceilings; the dashed line is the model before training."
+    "95 % interval from the test items; of the mean, from items and seeds. Hollow: not told from "
+    "the reference method. Diamonds: floors and ceilings."
 )
 
 
 def benchmark_data(board: Board) -> pd.DataFrame:
     """Scores by benchmark of one pool size and budget, with the floors that belong to it."""
     columns = ["setting", "pool", "pool_size", "budget", "series", "method", "floor", "mean",
-               "benchmark", "score", "error", "error_kind"]  # fmt: skip
+               "benchmark", "score", "low", "high", "error_kind",
+               "tied"]  # fmt: skip
     found = panels(board.leaderboard)
     if not found:
         return pd.DataFrame(columns=columns)
@@ -48,12 +49,9 @@ def benchmark_data(board: Board) -> pd.DataFrame:
         panel = pd.concat([rivals[same], panel[floor & fits]])
     parts = []
     for name in [*(n for n in board.benchmarks if n in panel and panel[n].notna().any()), "mean"]:
-        bars, kinds = error_bars(panel, name)
-        parts.append(
-            panel.assign(
-                setting=setting, benchmark=name, score=panel[name], error=bars, error_kind=kinds
-            )
-        )
+        tie = panel["tie" if name == "mean" else f"{name}_tie"]
+        named = panel.assign(setting=setting, benchmark=name, score=panel[name], tied=tie)
+        parts.append(pd.concat([named, intervals(panel, name)], axis=1))
     return pd.concat(parts)[columns]
 
 
@@ -78,10 +76,17 @@ def draw_benchmarks(data: pd.DataFrame) -> Figure:
             FLOOR_COLOUR if f else palette[m]
             for f, m in zip(rows["floor"], rows["method"], strict=True)
         ]
-        fills = ["white" if f else ink for f, ink in zip(rows["floor"], inks, strict=True)]
-        x, at, bar = rows["score"], rows["series"].map(height), rows["error"]
-        axes.hlines(at, x - bar, x + bar, colors=inks, lw=1.3, zorder=3)
-        axes.scatter(x, at, s=26, c=fills, edgecolors=inks, zorder=4)
+        ties = [bool(tie) if pd.notna(tie) else False for tie in rows["tied"]]
+        fills = ["white" if tie else ink for tie, ink in zip(ties, inks, strict=True)]
+        x, at = rows["score"], rows["series"].map(height)
+        axes.hlines(at, rows["low"], rows["high"], colors=inks, lw=1.3, zorder=3)
+        floor = rows["floor"].astype(bool).to_numpy()
+        for marker, some in (("o", ~floor), ("D", floor)):
+            axes.scatter(
+                x[some], at[some], s=26, marker=marker, zorder=4,
+                c=[fill for fill, here in zip(fills, some, strict=True) if here],
+                edgecolors=[ink for ink, here in zip(inks, some, strict=True) if here],
+            )  # fmt: skip
         for score in rows.loc[rows["floor"].astype(bool) & (rows["budget"] == 0), "score"]:
             axes.axvline(score, color=FLOOR_COLOUR, lw=1, ls=(0, (5, 3)), zorder=1)
         axes.set_title(short(name, 20))
@@ -105,7 +110,7 @@ def draw_benchmarks(data: pd.DataFrame) -> Figure:
 
 def _limits(data: pd.DataFrame) -> tuple[float, float]:
     """Room for the bars, and never a range so small that noise looks like a difference."""
-    low = float((data["score"] - data["error"]).min())
-    high = float((data["score"] + data["error"]).max())
+    low = float(data["low"].min())
+    high = float(data["high"].max())
     room = max(0.06 * (high - low), (10 - (high - low)) / 2, 0.5)
     return low - room, high + room

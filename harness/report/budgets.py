@@ -13,7 +13,7 @@ from harness.report.style import (
     REFERENCE_COLOUR,
     colours,
     empty_figure,
-    error_bars,
+    intervals,
     panels,
     rows_label,
     short,
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 CAPTION = (
     f"Mean score against the number of rows trained on, for each pool size. The grey band is "
-    f"{REFERENCE_METHOD} selection, mean ± standard deviation over seeds; dashed lines are floors "
-    "and ceilings."
+    f"{REFERENCE_METHOD} selection and its 95 % interval; dashed lines are floors and ceilings."
 )
 
 
@@ -34,8 +33,7 @@ def budget_data(board: Board) -> pd.DataFrame:
     """The points of the curves; a floor stands in each panel that it is a reference for."""
     parts = []
     for title, panel in panels(board.leaderboard):
-        bars, kinds = error_bars(panel)
-        panel = panel.assign(setting=title, error=bars, error_kind=kinds)
+        panel = pd.concat([panel.assign(setting=title), intervals(panel)], axis=1)
         rivals = panel[~panel["floor"].astype(bool)]
         for size in sorted(set(rivals["pool_size"])) or [0]:
             floors = panel[panel["floor"].astype(bool) & panel["pool_size"].isin([size, 0])]
@@ -43,7 +41,7 @@ def budget_data(board: Board) -> pd.DataFrame:
             parts.append(part.assign(panel_pool_size=size))
     columns = [
         "setting", "panel_pool_size", "series", "method", "pool", "pool_size", "budget", "target",
-        "model", "floor", "n_seeds", "mean", "error", "error_kind",
+        "model", "floor", "n_seeds", "mean", "low", "high", "error_kind",
     ]  # fmt: skip
     return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
 
@@ -86,13 +84,12 @@ def _panel(axes: Axes, data: pd.DataFrame, palette: dict[str, str]) -> None:
     for series, line in rivals.groupby("series", sort=True):
         line = line.sort_values("budget")
         colour = palette[line["method"].iloc[0]]
-        x, y, bar = (line[name].to_numpy(float) for name in ("budget", "mean", "error"))
-        if line["method"].iloc[0] == REFERENCE_METHOD and (line["n_seeds"] > 1).all():
+        x, y, low, high = (line[name].to_numpy(float) for name in ("budget", "mean", "low", "high"))
+        if line["method"].iloc[0] == REFERENCE_METHOD and (line["error_kind"] != "").all():
             ends = x if len(x) > 1 else axes.get_xlim()
-            band = (y - bar, y + bar)
-            axes.fill_between(ends, *band, color=REFERENCE_COLOUR, alpha=0.15, lw=0, zorder=1)
+            axes.fill_between(ends, low, high, color=REFERENCE_COLOUR, alpha=0.15, lw=0, zorder=1)
         else:
-            axes.vlines(x, y - bar, y + bar, colors=colour, lw=1.2)
+            axes.vlines(x, low, high, colors=colour, lw=1.2)
         axes.plot(x, y, color=colour, marker="o", ms=5, lw=1.6, mec="white", label=short(series))
     for (series, _), line in data[data["floor"].astype(bool)].groupby(["series", "pool_size"]):
         line = line.sort_values("budget")

@@ -1,38 +1,64 @@
 """``report.html``: one page that holds everything and opens without a network.
 
-Text of records is not trusted. The template escapes it, figures hold text as outlines, and the
-page's own policy lets nothing run but its one script.
+Text of records is not trusted. The template escapes it, the script writes it as text only, and the
+page's own policy lets two scripts run, known by their hashes, and nothing be fetched or sent.
+
+The charts are drawn by plotly.js, from the file that the Python package ``plotly`` ships: it draws
+SVG, so that what it shows is text in the page, it runs under a policy without ``eval``, and its
+package is in the same registry as all else here. It stands in the page compressed (1.4 of 4.8 MB)
+and is unpacked when the first chart comes into view.
 """
 
 from __future__ import annotations
 
 import base64
+import functools
+import gzip
 import hashlib
-import re
+import importlib.util
+import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from harness.board import Board, spending
 from harness.board_rows import BENCHMARKS
 from harness.files import write_atomic
 from harness.report.compared import Compared, pair
-from harness.report.figures import Picture
+from harness.report.figures import FIGURES
+from harness.report.pageboard import board_groups, heads
+from harness.report.pagedata import page_data
+from harness.report.selected import Selections
 from harness.report.style import embedded
-from harness.report.table import contests, flops
+from harness.report.table import decision_text, flops
 from harness.single_task import SINGLE_TASK
 
 _HERE = Path(__file__).parent
+_SCRIPTS = ("page.js", "charts.js", "board.js")
 MICRO = "micro"  # the name of the embedded model
 
 
 def write_page(
-    board: Board, pictures: Sequence[Picture], path: Path, compared: Sequence[Compared] = ()
+    board: Board,
+    path: Path,
+    compared: Sequence[Compared] = (),
+    folders: Sequence[Path] = (),
+    *,
+    refresh_seconds: int | None = None,
+    progress: Mapping[str, int] | None = None,
 ) -> Path:
-    """Write the page and return its path."""
+    """Write the page and return its path.
+
+    Args:
+        board: from records.
+        path: the file.
+        compared: published tables with ours beside them.
+        folders: where the records lie; runs beside them tell the scores of what was selected.
+        refresh_seconds: the page loads itself anew after so many seconds and keeps its place,
+            sorting and filters; for a sweep that is running.
+        progress: how many runs are ``done, running, failed, left``, for a line at the top.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -40,24 +66,31 @@ def write_page(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"flops": flops, "score": _score, "duration": _duration}
-    source = (_HERE / "page.html").read_text(encoding="utf-8")
-    script = source.split("<script>")[1].split("</script>")[0]
-    scored = [name for name in board.benchmarks if board.leaderboard[name].notna().any()]
+    environment.filters |= {"flops": flops, "duration": _duration}
+    data = page_data(board, Selections(folders))
+    benchmarks = data["benchmarks"] or list(BENCHMARKS)
+    script = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in _SCRIPTS)
+    library, size, library_hash = _library()
     text = environment.get_template("page.html").render(
-        contests=[(title, rows.to_dict("records")) for title, rows in contests(board.leaderboard)],
-        benchmarks=scored or list(BENCHMARKS),
+        css=Markup((_HERE / "page.css").read_text(encoding="utf-8").strip()),
+        script=Markup(script),
+        library=Markup(library),
+        library_bytes=size,
+        hashes=[_sha256(script.encode()), library_hash],
+        data=Markup(_json(data)),
+        heads=heads(board, benchmarks),
+        groups=board_groups(board, benchmarks),
+        reference=board.statistics.reference,
+        decisions=[decision_text(row) for row in board.statistics.decisions],
         compared=compared,
         pair=pair,
-        figures=[
-            (picture, Markup(inline_svg(picture.paths[f"{picture.name}_svg"], picture.name)))
-            for picture in pictures
-        ],
+        figures=FIGURES,
         failures=board.failures[["run_id", "status", "error"]].to_dict("records"),
         done=int((board.runs["status"] == "done").sum()),
         runs=len(board.runs),
-        warnings=board.warnings,
-        several={name: _several(board.leaderboard, name) for name in ("selector_model", "target")},
+        refresh_seconds=refresh_seconds,
+        progress=_progress(progress),
+        warnings=[*board.warnings, *board.statistics.notes],
         single_task=bool((board.leaderboard["target"] == SINGLE_TASK).any()),
         micro=any(record.model == MICRO or embedded(record.pool) for record in board.records),
         spent=[
@@ -66,25 +99,9 @@ def write_page(
             if stage == "total" or row["flops"] or row["seconds"]
         ],
         provenance=provenance(board),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
     write_atomic(path, text)
     return path
-
-
-def inline_svg(path: Path, name: str) -> str:
-    """A figure's ``<svg>`` element with ids of its own, ready to stand in the page."""
-    text = path.read_text(encoding="utf-8")
-    text = re.sub(r"<!--.*?-->", "", text[text.index("<svg") :], flags=re.DOTALL)
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\bid="', f'id="{name}-', text)
-    text = re.sub(r'(href="|url\()#', rf"\g<1>#{name}-", text)
-    # The page decides the width; the view box keeps the proportions.
-    head, rest = text.split(">", 1)
-    width = re.search(r'width="([\d.]+)pt"', head)
-    head = re.sub(r' (width|height)="[^"]*"', "", head)
-    style = f' style="max-width:{float(width.group(1)) * 1.25:.0f}px"' if width else ""
-    return f'{head} role="img" aria-labelledby="{name}-title"{style}>{rest}'
 
 
 def provenance(board: Board) -> list[tuple[str, list[tuple[str, int]]]]:
@@ -109,14 +126,43 @@ def provenance(board: Board) -> list[tuple[str, list[tuple[str, int]]]]:
     return [(name, sorted(values.items())) for name, values in rows.items() if values]
 
 
-def _several(leaderboard: pd.DataFrame, name: str) -> bool:
-    """Whether rows have to say which ``name`` they have."""
-    shown = leaderboard.loc[leaderboard["part_of"] == "", name]
-    return bool(shown[~shown.isin(["any", "none"])].nunique() > 1)
+@functools.cache
+def _library() -> tuple[str, int, str]:
+    """plotly.js compressed as base64 text, its size in bytes, and the hash of its source.
+
+    Raises:
+        FileNotFoundError: the package ``plotly`` is not there or does not hold it.
+    """
+    found = importlib.util.find_spec("plotly")  # importing it would take longer than all the rest
+    folders = found.submodule_search_locations if found else None
+    file = Path(next(iter(folders or ["plotly"]))) / "package_data" / "plotly.min.js"
+    # What a script element runs is text with plain line ends, and so is what its hash is of.
+    source = file.read_bytes().replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    packed = base64.b64encode(gzip.compress(source, 6, mtime=0)).decode()
+    return packed, len(source), _sha256(source)
 
 
-def _score(value: Any, digits: int = 1) -> str:
-    return "" if value is None or pd.isna(value) else f"{value:.{digits}f}"
+def _sha256(text: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(text).digest()).decode()
+
+
+def _json(data: Any) -> str:
+    """JSON that can stand in a script element whatever it says."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+def _progress(counts: Mapping[str, int] | None) -> dict[str, Any] | None:
+    """The counts, their total, and what the line says."""
+    if counts is None:
+        return None
+    known = {name: int(counts.get(name, 0)) for name in ("done", "running", "failed", "left")}
+    total = sum(known.values())
+    words = [f"{known['done']} of {total} runs done"]
+    words += [f"{known[name]} {name}" for name in ("running", "failed", "left") if known[name]]
+    return {**known, "total": total, "words": ", ".join(words)}
 
 
 def _duration(seconds: float) -> str:

@@ -13,7 +13,7 @@ from harness.report.style import (
     FLOOR_COLOUR,
     colours,
     empty_figure,
-    error_bars,
+    intervals,
     log_ticks,
     markers,
     panels,
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 CAPTION = (
     "Mean score of the benchmarks against the measured FLOPs of selection and fine-tuning "
     "together. A line joins a method's pool sizes at one budget; a larger marker is a larger pool. "
-    "Nothing lies above and to the left of the step. Bars: standard deviation over seeds, or with "
-    "one seed the standard error of the test items."
+    "Nothing lies above and to the left of the step. Bars: 95 % interval, from the test items and, "
+    "where there are several, the seeds."
 )
 
 _PANEL_HEIGHT = 5.6  # inches
@@ -40,15 +40,14 @@ def pareto_data(board: Board) -> pd.DataFrame:
     """The points of the plot; ``on_frontier`` is judged within a panel, among rivals."""
     parts = []
     for title, panel in panels(board.leaderboard):
-        bars, kinds = error_bars(panel)
-        part = panel.assign(panel=title, error=bars, error_kind=kinds)
+        part = pd.concat([panel.assign(panel=title), intervals(panel)], axis=1)
         rivals = part[_drawn(part)]
         part["on_frontier"] = part.index.isin(frontier(rivals))
         parts.append(part)
     columns = [
         "panel", "series", "method", "pool", "pool_size", "budget", "target", "model",
         "selector_model", "recipe", "suite", "judge", "floor", "n_seeds", "flops_select",
-        "flops_train", "flops_total", "mean", "error", "error_kind", "on_frontier",
+        "flops_train", "flops_total", "mean", "low", "high", "error_kind", "on_frontier",
     ]  # fmt: skip
     return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
 
@@ -106,14 +105,14 @@ def _panel(axes: Axes, data: pd.DataFrame, palette: dict[str, str], shapes: dict
         line = line.sort_values(["pool_size", "flops_total"])
         colour = palette[line["method"].iloc[0]]
         xs, ys = line["flops_total"].to_numpy(float), line["mean"].to_numpy(float)
-        bars = line["error"].to_numpy(float)
+        lows, highs = line["low"].to_numpy(float), line["high"].to_numpy(float)
         axes.plot(xs, ys, color=colour, lw=1.4, alpha=0.8, zorder=3)
-        axes.vlines(xs, ys - bars, ys + bars, colors=colour, lw=1.2, zorder=4)
+        axes.vlines(xs, lows, highs, colors=colour, lw=1.2, zorder=4)
         areas = [sizes[size] ** 2 for size in line["pool_size"]]
         axes.scatter(xs, ys, s=areas, c=colour, marker=shapes[budget], edgecolors="white", zorder=5)
         drawn.append(np.column_stack([xs, ys]))
-        for x, y, bar in zip(xs, ys, bars, strict=True):
-            drawn += [np.array([[x, y]]), np.array([[x, y - bar], [x, y + bar]])]
+        for x, y, low, high in zip(xs, ys, lows, highs, strict=True):
+            drawn += [np.array([[x, y]]), np.array([[x, low], [x, high]])]
     for height in lines.values():
         axes.axhline(height, color=FLOOR_COLOUR, lw=1.1, ls=(0, (5, 3)), zorder=2)
         drawn.append(np.array([[x, height] for x in axes.get_xlim()]))
@@ -163,8 +162,7 @@ def _name_floors(axes: Axes, lines: dict[str, float]) -> None:
 
 
 def _limits(axes: Axes, points: pd.DataFrame, lines: dict[str, float]) -> None:
-    heights = [*(points["mean"] + points["error"]), *(points["mean"] - points["error"]),
-               *lines.values()]  # fmt: skip
+    heights = [*points["high"], *points["low"], *lines.values()]
     low, high = (min(heights), max(heights)) if heights else (0.0, 100.0)
     room = max(0.09 * (high - low), 1.0)
     axes.set_ylim(low - room, high + room)

@@ -115,14 +115,22 @@ def _series(panel: pd.DataFrame) -> list[str]:
     ]
 
 
-def error_bars(panel: pd.DataFrame, name: str = "mean") -> tuple[list[float], list[str]]:
-    """Half-lengths and what they are: the spread of seeds where there are two, else of items."""
-    bars, kinds = [], []
-    for spread, items in zip(panel[f"{name}_sd"], panel[f"{name}_stderr"], strict=True):
-        kind = "sd of seeds" if pd.notna(spread) else "se of items" if pd.notna(items) else ""
-        bars.append(float(spread) if pd.notna(spread) else float(items) if kind else 0.0)
-        kinds.append(kind)
-    return bars, kinds
+def intervals(panel: pd.DataFrame, name: str = "mean") -> pd.DataFrame:
+    """Columns ``low``, ``high`` and ``error_kind`` for a score (``mean`` or a benchmark's column).
+
+    The mean's is the board's interval, of items and seeds; where it has none, and for a benchmark,
+    1.96 standard errors of the test items. Without either, both ends are the score itself.
+    """
+    score = panel[name].astype(float)
+    spread = 1.96 * panel[f"{name}_stderr"].astype(float)
+    low, high = score - spread, score + spread
+    kind = pd.Series("items", index=panel.index).where(spread.notna(), "")
+    if name == "mean":
+        own = panel["mean_low"].notna()
+        low = panel["mean_low"].astype(float).where(own, low)
+        high = panel["mean_high"].astype(float).where(own, high)
+        kind = kind.mask(own, "board")
+    return pd.DataFrame({"low": low.fillna(score), "high": high.fillna(score), "error_kind": kind})
 
 
 def log_ticks(axes: Axes) -> None:

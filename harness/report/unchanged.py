@@ -15,6 +15,8 @@ _NAME = ".report.json"  # in the report's folder: what it was made from, and wha
 def state(folders: Sequence[Path], out: Path, compare_with: Iterable[str]) -> str:
     """A digest of what a report depends on: records and Winnow's own files, by size and time."""
     code = sorted(Path(__file__).parents[1].glob("**/*.py"))
+    page = Path(__file__).parent
+    code += [*sorted(page.glob("*.js")), page / "page.css", page / "page.html"]
     files = [*(folder.resolve() for folder in folders), out.resolve()]
     looked_at = [(str(path), *_stamp(path)) for path in [*find_records(*folders), *code]]
     return digest([[str(path) for path in files], sorted(compare_with), looked_at])
@@ -37,6 +39,11 @@ def write(out: Path, now: str, paths: Mapping[str, Path]) -> None:
         name: path.resolve().relative_to(out.resolve()).as_posix() for name, path in paths.items()
     }
     write_atomic(out / _NAME, json.dumps({"state": now, "files": files}, indent=1) + "\n")
+
+
+def forget(out: Path) -> None:
+    """The next report is made anew: what stands there is not that of finished records."""
+    (out / _NAME).unlink(missing_ok=True)
 
 
 def _stamp(path: Path) -> tuple[int, int]:

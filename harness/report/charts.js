@@ -1,0 +1,317 @@
+// The charts: each makes traces and a layout from the cells that the filters leave.
+const INK = "#1c1c1e", FAINT = "#e4e6e9", FLOOR = "#767676";
+const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon", "cross", "x", "star", "hexagon"];
+const STAGE_COLOURS = { warmup: "#CC79A7", score: "#0072B2", queries: "#56B4E9", train: "#E69F00", evaluate: "#999999" };
+const STAGE_SHAPES = { warmup: "x", score: "", queries: "/", train: ".", evaluate: "" };
+const SOURCE_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#44AA99",
+  "#332288", "#999933", "#7fb7d8", "#eaae80", "#80ceb9", "#e5bbd3", "#c8c8c8"];
+const SOURCE_SHAPES = ["", "", "", "", "", "", "", "/", "/", "/", "x", "x", "x", ".", ""];
+const touch = matchMedia("(pointer: coarse)").matches;
+
+const below = (width) => ({ orientation: "h", x: 0, y: 0, xref: "container", yref: "container", yanchor: "bottom", traceorder: "normal",
+  maxheight: 2000, entrywidthmode: "pixels", entrywidth: entry(width), font: { size: width < 560 ? 11 : 11.5 } });
+const entry = (width) => (width < 560 ? Math.floor(width / 2) - 55 : 130);
+const hover = (lines) => [`<b>${esc(short(lines[0], 60))}</b>`, ...lines.slice(1).map(esc)].join("<br>");
+function base(width, height, more = {}) {
+  return {
+    width, height, paper_bgcolor: "#fff", plot_bgcolor: "#fff", hovermode: "closest", dragmode: touch ? false : "zoom",
+    font: { family: "system-ui, sans-serif", size: width < 560 ? 11 : 12.5, color: INK },
+    hoverlabel: { align: "left", bgcolor: "#fff", bordercolor: "#8a8f95", font: { color: INK, size: width < 560 ? 11 : 12 } },
+    margin: { l: 52, r: 16, t: 28, b: 48 }, legend: below(width),
+    ...more,
+  };
+}
+const axis = (more = {}) => ({ gridcolor: FAINT, zeroline: false, linecolor: "#9aa0a6", ticks: "outside", tickcolor: "#9aa0a6", ticklen: 4, automargin: true, fixedrange: touch, ...more });
+const title = (text) => ({ text, font: { size: 12 }, standoff: 6 });
+
+// n small plots in rows: their axes, and where each one's title stands.
+function grid(n, columns, { left = 0, gap = 0.06, rowGap = 0.1 } = {}) {
+  const rows = Math.ceil(n / columns), layout = { annotations: [] }, wide = (1 - left - gap * (columns - 1)) / columns;
+  const high = (1 - rowGap * (rows - 1)) / rows;
+  return { layout, add(at, words, x, y) {
+    const id = at ? String(at + 1) : "", column = at % columns, row = Math.floor(at / columns);
+    const from = left + column * (wide + gap), top = 1 - row * (high + rowGap);
+    layout[`xaxis${id}`] = axis({ domain: [from, from + wide], anchor: `y${id}`, ...x });
+    layout[`yaxis${id}`] = axis({ domain: [Math.max(top - high, 0), top], anchor: `x${id}`, ...y });
+    layout.annotations.push({ text: `<b>${esc(words)}</b>`, xref: "paper", yref: "paper", x: from, y: top, xanchor: "left",
+      yanchor: "bottom", yshift: 3, showarrow: false, font: { size: 12 } });
+    return { xaxis: `x${id}`, yaxis: `y${id}` };
+  } };
+}
+const interval = (at) => (known(cells.mean_low[at]) ? [cells.mean[at] - cells.mean_low[at], cells.mean_high[at] - cells.mean[at]] : [0, 0]);
+const bars = (members, paint) => ({
+  type: "data", symmetric: false, array: members.map((at) => (at === null ? 0 : interval(at)[1])),
+  arrayminus: members.map((at) => (at === null ? 0 : interval(at)[0])), color: paint, thickness: 1.2, width: 0,
+});
+function groupBy(items, key) {
+  const found = new Map();
+  for (const item of items) { const name = key(item); if (!found.has(name)) found.set(name, []); found.get(name).push(item); }
+  return found;
+}
+const byLabel = (members) => { const names = labels(members); return groupBy(members, (at) => names.get(at)); };
+
+// -- score against compute ------------------------------------------------------------------------
+
+function frontier(members) {
+  const kept = [];
+  let best = -Infinity;
+  for (const at of [...members].sort((a, b) => cost(a) - cost(b) || cells.mean[b] - cells.mean[a])) {
+    if (cells.mean[at] > best) { best = cells.mean[at]; kept.push(at); }
+  }
+  return kept;
+}
+function pareto(width) {
+  const members = panelCells(state.panel);
+  const free = members.filter((at) => !cells.floor[at] && !(cost(at) > 0));
+  const rivals = members.filter((at) => !cells.floor[at] && cost(at) > 0);
+  if (!rivals.length) return { empty: free.length ? "Nothing here costs any FLOPs: choose total costs." : "No finished run with a score and a cost." };
+  const names = labels(members), budgets = [...new Set(rivals.map((at) => cells.budget[at]))].sort((a, b) => a - b);
+  const sizes = [...new Set(rivals.map((at) => cells.pool_size[at]))].sort((a, b) => a - b);
+  const size = (at) => 8 + Math.min(3, 8 / Math.max(sizes.length - 1, 1)) * sizes.indexOf(cells.pool_size[at]);
+  const costs = rivals.map((at) => cost(at)), low = Math.min(...costs), high = Math.max(...costs);
+  const room = Math.max(0.1 * Math.log10(high / low), 0.15), range = [Math.log10(low) - room, Math.log10(high) + room];
+  const traces = [], edge = frontier(rivals);
+  traces.push({ x: [...edge.map((at) => cost(at)), 10 ** range[1]], y: [...edge, edge.at(-1)].map((at) => cells.mean[at]), mode: "lines",
+    line: { shape: "hv", width: 7, color: "rgba(150,150,150,.4)" }, hoverinfo: "skip", name: "Pareto frontier" });
+  const series = [...groupBy(rivals, (at) => names.get(at))].sort();
+  for (const [name, line] of series) {
+    const order = [], paint = colour(line[0]);
+    for (const [, same] of groupBy(line.sort((a, b) => cells.budget[a] - cells.budget[b] || cells.pool_size[a] - cells.pool_size[b]), (at) => cells.budget[at])) order.push(...same, null);
+    order.pop();
+    const says = order.map((at) => (at === null ? null : saying(at, name)));
+    const last = line.reduce((a, b) => (cost(b) >= cost(a) ? b : a));
+    traces.push({ x: order.map((at) => (at === null ? null : cost(at))), y: order.map((at) => (at === null ? null : cells.mean[at])),
+      mode: series.length <= 14 && width >= 700 ? "lines+markers+text" : "lines+markers", line: { width: 1.4, color: paint },
+      text: order.map((at) => (at === last ? esc(short(name, 24)) : "")), textposition: "top center", textfont: { color: paint, size: 11 }, cliponaxis: false,
+      marker: { color: paint, size: order.map((at) => (at === null ? 0 : size(at))), line: { width: 1.4, color: paint }, opacity: 1,
+        symbol: order.map((at) => (at === null ? "circle" : SYMBOLS[budgets.indexOf(cells.budget[at]) % SYMBOLS.length] + (cells.tie[at] ? "-open" : ""))) },
+      error_y: bars(order, paint), name: esc(short(name)), hoverinfo: "text", hovertext: says.map((one) => (one ? hover(one) : "")), customdata: says });
+  }
+  traces.push(...floorLines(members.filter((at) => cells.floor[at]), names, [10 ** range[0], 10 ** range[1]]));
+  const shapes = budgets.map((budget, at) => ({ x: [null], y: [null], mode: "markers", name: `budget ${whole(budget)}`, marker: { symbol: SYMBOLS[at % SYMBOLS.length], color: "#606060", size: 9 }, legendgroup: "budget", hoverinfo: "skip" }));
+  if (budgets.length > 1) traces.push(...shapes);
+  const many = series.length > 30;
+  return { traces, note: `${free.length ? `${free.length} without cost are left out. ` : ""}Hollow: not told from ${data.reference}.`,
+    layout: base(width, (width < 560 ? 430 : 540) + (many ? 0 : legendRoom(series.length + budgets.length, width)), {
+      xaxis: axis({ type: "log", range, title: title(costWords()), ...powers(range) }),
+      yaxis: axis({ title: title("mean score, %"), rangemode: "normal" }), showlegend: !many,
+      legend: below(width) }) };
+}
+const legendRoom = (entries, width) => 21 * Math.ceil(entries / Math.max(1, Math.floor((width - 10) / (entry(width) + 46)))) + 8;
+// 1, 2 and 5 of each power of ten, fewer where there are many.
+function powers(range) {
+  const steps = range[1] - range[0] < 1.3 ? [1, 2, 5] : range[1] - range[0] < 2.6 ? [1, 3] : [1], vals = [];
+  for (let power = Math.floor(range[0]); power <= range[1]; power += 1) for (const step of steps) vals.push([step, power]);
+  const up = (power) => String(power).replace(/./g, (sign) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(sign)]);
+  return { tickvals: vals.map(([step, power]) => step * 10 ** power), ticktext: vals.map(([step, power]) => (step > 1 ? `${step}×10${up(power)}` : `10${up(power)}`)) };
+}
+// Dashed lines of floors and ceilings, one for each name at its largest pool and budget.
+function floorLines(members, names, ends, label = 0) {
+  return [...groupBy(members, (at) => names.get(at))].flatMap(([name, same], number) => {
+    const sizes = groupBy(same, (at) => cells.pool_size[at]);
+    return [...sizes].map(([size, some], place) => {
+      const at = some.reduce((a, b) => (cells.budget[b] >= cells.budget[a] ? b : a));
+      const says = saying(at, `${name} (floor or ceiling)`), words = `${short(name, 22)}${sizes.size > 1 ? ` ${whole(size)}` : ""} ${fixed(cells.mean[at])}`;
+      return { x: [ends[0], Math.sqrt(ends[0] * ends[1]), ends[1]], y: Array(3).fill(cells.mean[at]), mode: "lines+text", text: [0, 1, 2].map((place) => (place === label ? esc(words) : "")),
+        textposition: label ? "top center" : "top right", textfont: { color: "#5b6066", size: 10.5 }, line: { color: FLOOR, width: 1.2, dash: ["dash", "dot", "dashdot", "longdash"][number % 4] },
+        showlegend: false, name: esc(short(name)), hoverinfo: "text", hovertext: Array(3).fill(hover(says)), customdata: [says, null, null] };
+    });
+  });
+}
+
+// -- score against budget -------------------------------------------------------------------------
+
+function budgets(width) {
+  const members = panelCells(state.panel), names = labels(members), rivals = members.filter((at) => !cells.floor[at]);
+  if (!rivals.length) return { empty: "No finished run with a score." };
+  const sizes = [...new Set(rivals.map((at) => cells.pool_size[at]))].sort((a, b) => a - b);
+  const columns = Math.min(sizes.length, width < 620 ? 1 : width < 1000 ? 2 : 3), rows = Math.ceil(sizes.length / columns);
+  const height = (rows === 1 ? 360 : 300) * rows, traces = [], seen = new Set();
+  const made = grid(sizes.length, columns, { rowGap: rows > 1 ? 70 / height : 0, gap: 0.05 });
+  const tops = members.flatMap((at) => [cells.mean[at] + interval(at)[1], cells.mean[at] - interval(at)[0]]);
+  const span = [Math.min(...tops), Math.max(...tops)], room = Math.max(0.06 * (span[1] - span[0]), 1);
+  sizes.forEach((size, at) => {
+    const here = rivals.filter((one) => cells.pool_size[one] === size), ticks = [...new Set(here.map((one) => cells.budget[one]))].sort((a, b) => a - b);
+    const ends = [ticks[0] / 1.35, ticks.at(-1) * 1.35];
+    const axes = made.add(at, size ? `pool of ${whole(size)} rows` : "", { type: "log", tickvals: ticks, ticktext: ticks.map(whole), range: ends.map(Math.log10), title: title("budget, rows") },
+      { range: [span[0] - room, span[1] + room], title: at % columns ? undefined : title("mean score, %") });
+    for (const [name, line] of [...groupBy(here, (one) => names.get(one))].sort()) {
+      line.sort((a, b) => cells.budget[a] - cells.budget[b]);
+      const paint = colour(line[0]), says = line.map((one) => saying(one, name)), xs = line.map((one) => cells.budget[one]);
+      const random = word("method", line[0]) === data.reference && line.every((one) => known(cells.mean_low[one]));
+      if (random) {
+        const wide = xs.length > 1 ? xs : ends, lower = line.map((one) => cells.mean_low[one]), upper = line.map((one) => cells.mean_high[one]);
+        const double = (list) => (xs.length > 1 ? list : [list[0], list[0]]);
+        traces.push({ ...axes, x: [...wide, ...[...wide].reverse()], y: [...double(upper), ...double(lower).reverse()], fill: "toself", mode: "lines", line: { width: 0 },
+          fillcolor: "rgba(90,90,90,.18)", hoverinfo: "skip", name: `${esc(short(name))}: 95 % band`, legendgroup: "band", showlegend: !seen.has("band"), legendrank: 1 });
+        seen.add("band");
+      }
+      traces.push({ ...axes, x: xs, y: line.map((one) => cells.mean[one]), mode: "lines+markers", line: { color: paint, width: 1.7 },
+        marker: { size: 8, color: paint, line: { color: paint, width: 1.4 }, symbol: line.map((one) => (cells.tie[one] ? "circle-open" : "circle")) },
+        error_y: random ? undefined : bars(line, paint), name: esc(short(name)), legendgroup: name, showlegend: !seen.has(name), hoverinfo: "text", hovertext: says.map(hover), customdata: says });
+      seen.add(name);
+    }
+    const floors = members.filter((one) => cells.floor[one] && [size, 0].includes(cells.pool_size[one]));
+    traces.push(...floorLines(floors, names, ends, 1).map((line) => ({ ...line, ...axes })));
+  });
+  const many = seen.size > 30;
+  return { traces, layout: base(width, height + 60 + (many ? 0 : legendRoom(seen.size, width)), { ...made.layout, showlegend: !many,
+    legend: below(width) }) };
+}
+
+// -- what was selected ----------------------------------------------------------------------------
+
+const wrapName = (name, width) => esc(short(name, width < 560 ? 16 : 30));
+function stacked(width, rows, names, unit, says, colours, shapes, more) {
+  // rows: [label, numbers by name]; the first on top.
+  const at = rows.map((_, place) => -place), narrow = width < 560;
+  const traces = names.map((name, place) => ({ type: "bar", orientation: "h", y: at, x: rows.map((row) => row[1][place]), name: esc(short(name, narrow ? 16 : 22)),
+    marker: { color: colours[place], line: { color: "#fff", width: 0.8 }, pattern: { shape: shapes[place], fillmode: "overlay", fgcolor: "#fff", fgopacity: 0.75, size: 6, solidity: 0.25 } },
+    hoverinfo: "text", hovertext: rows.map((row) => hover(says(row, place))), customdata: rows.map((row) => (row[1][place] ? says(row, place) : null)) }))
+    .filter((trace) => trace.x.some((number) => number));
+  return { traces, layout: base(width, 90 + 27 * rows.length + legendRoom(traces.length, width), { barmode: "stack", bargap: 0.22,
+    xaxis: axis({ title: title(unit), ...more }), yaxis: axis({ tickvals: at, ticktext: rows.map((row) => wrapName(row[0], width)), range: [-rows.length + 0.4, 0.6], ticks: "", gridcolor: "#fff", fixedrange: true }),
+    margin: { l: 20, r: narrow ? 8 : 16, t: 14, b: 46 + legendRoom(traces.length, width) }, }) };
+}
+function sources(width) {
+  const group = groupOf(), members = groupCells(group).filter((at) => data.sources.cells[at].length);
+  if (!members.length) return { empty: "No finished run here says which sources it selected." };
+  const names = labels(members), share = (row) => { const total = row.reduce((a, b) => a + b, 0) || 1; return row.map((count) => (100 * count) / total); };
+  const pool = data.sources.pools.find((one) => one.pool === group.pool && one.pool_size === group.pool_size);
+  const rows = members.map((at) => [names.get(at), share(data.sources.cells[at])]);
+  if (pool) rows.unshift(["(the pool itself)", share(pool.rows)]);
+  const last = data.sources.names.length - 1, other = last === 14;
+  const says = (row, place) => [row[0], `${data.sources.names[place]}: ${fixed(row[1][place])} % of the rows`, ...(pool && row !== rows[0] ? [`in the pool: ${fixed(rows[0][1][place])} %`] : [])];
+  return stacked(width, rows, data.sources.names, "share of rows, %", says, SOURCE_COLOURS, SOURCE_SHAPES.map((shape, at) => (other && at === last ? "" : shape)), { range: [0, 100] });
+}
+function scores(width) {
+  const group = groupOf(), members = groupCells(group).filter((at) => cells.budget[at]);
+  const names = labels(members), drawn = members.filter((at) => Array.isArray(data.scores.cells[at]));
+  const without = members.filter((at) => data.scores.cells[at] === ""), gone = members.filter((at) => data.scores.cells[at] === null);
+  const note = [without.length ? `No scores, by their nature: ${without.map((at) => names.get(at)).join(", ")}.` : "",
+    gone.length ? `Files missing (runs/…/selection.parquet): ${gone.map((at) => names.get(at)).join(", ")}.` : "",
+    data.scores.all_seeds ? "" : "On so large a board only the first seed of each cell is read."].filter(Boolean).join(" ");
+  if (!drawn.length) return { note, empty: data.scores.files ? "No method here gives scores to rows." : "The scores lie in runs/…/selection.parquet beside the records; these records came without them." };
+  const columns = Math.max(1, Math.min(drawn.length, Math.floor(width / 260))), rows = Math.ceil(drawn.length / columns), height = 190 * rows + 40;
+  const made = grid(drawn.length, columns, { rowGap: rows > 1 ? 62 / height : 0, gap: 0.07 });
+  const traces = drawn.map((at, place) => {
+    const [low, high, counts] = data.scores.cells[at], step = (high - low) / counts.length;
+    const axes = made.add(place, short(names.get(at), Math.floor(width / columns / 8)), { nticks: 4 }, { nticks: 4, title: place % columns ? undefined : title("rows") });
+    const says = counts.map((count, bin) => [names.get(at), `score ${(low + bin * step).toPrecision(4)} to ${(low + (bin + 1) * step).toPrecision(4)}`, `${whole(count)} row${count === 1 ? "" : "s"}`]);
+    return { ...axes, type: "bar", x: counts.map((_, bin) => low + (bin + 0.5) * step), y: counts, width: step, marker: { color: colour(at), line: { color: "#fff", width: 0.5 } },
+      hoverinfo: "text", hovertext: says.map(hover), customdata: says, showlegend: false, name: esc(names.get(at)) };
+  });
+  return { traces, note, layout: base(width, height, { ...made.layout, margin: { l: 48, r: 12, t: 30, b: 34 } }) };
+}
+
+// -- each benchmark -------------------------------------------------------------------------------
+
+function benchmarks(width) {
+  const group = groupOf(), difference = state.measure === "difference", members = groupCells(group).filter((at) => known(cells.mean[at]) && (!difference || known(cells.difference[at])));
+  if (!members.length) return { empty: difference ? `No run here can be held against ${data.reference}.` : "No finished run with a score." };
+  const names = labels(members), shownNames = data.benchmarks.filter((name) => !state.benchmark || name === state.benchmark), list = state.benchmark === "mean" ? ["mean"] : [...shownNames, ...(state.benchmark ? [] : ["mean"])];
+  const narrow = width < 620, columns = Math.min(list.length, narrow ? 1 : width < 1000 ? 3 : 4), rows = Math.ceil(list.length / columns);
+  const order = [...members].sort((a, b) => cells.mean[a] - cells.mean[b]), each = 17 * Math.max(order.length, 3) + 26, height = rows * each + (rows - 1) * 62 + 70;
+  const wide = Math.min(0.28, (7 * Math.max(...order.map((at) => Math.min(short(names.get(at), narrow ? 18 : 26).length, 26)))) / width);
+  const made = grid(list.length, columns, { left: narrow ? 0 : wide, gap: narrow ? 0 : 0.03, rowGap: rows > 1 ? 62 / (height - 64) : 0 });
+  const traces = [], shapes = [];
+  list.forEach((name, place) => {
+    const of = cells[`b:${name}`], first = place % columns === 0;
+    const axes = made.add(place, short(name, 20), { nticks: narrow ? 6 : 4, zeroline: difference, zerolinecolor: "#555", zerolinewidth: 1 },
+      { tickvals: order.map((_, at) => at), ticktext: order.map((at) => (first ? wrapName(names.get(at), narrow ? 500 : 900) : "")), range: [-0.7, order.length - 0.3], ticks: "", automargin: narrow, fixedrange: true });
+    const point = (at) => {
+      if (name === "mean") return difference ? [cells.difference[at], cells.difference_low[at], cells.difference_high[at], cells.tie[at]] : [cells.mean[at], cells.mean_low[at], cells.mean_high[at], cells.tie[at]];
+      if (difference) return [of.difference[at], of.difference_low[at], of.difference_high[at], of.tie[at]];
+      const error = known(of.stderr[at]) ? 1.96 * of.stderr[at] : null;
+      return [of.score[at], known(error) ? of.score[at] - error : null, known(error) ? of.score[at] + error : null, of.tie[at]];
+    };
+    const drawn = order.map((at, y) => [at, y, ...point(at)]).filter(([, , score]) => known(score));
+    const says = drawn.map(([at, , score, low, high, tie]) => [names.get(at), `${name}: ${difference ? signed(score) + ` against ${word("reference", at)}` : `${fixed(score)} %`}`,
+      ...(known(low) ? [`95 % interval ${difference ? signed(low) : fixed(low)} to ${difference ? signed(high) : fixed(high)}${name !== "mean" && !difference ? " (test items)" : ""}`] : []), ...(tie ? [`not told from ${data.reference}`] : [])]);
+    const paint = drawn.map(([at]) => colour(at));
+    traces.push(...drawn.filter(([, , , low]) => known(low)).map(([at, y, , low, high]) => ({ ...axes, x: [low, high], y: [y, y], mode: "lines", line: { color: colour(at), width: 1.4 }, hoverinfo: "skip", showlegend: false })));
+    traces.push({ ...axes, x: drawn.map((one) => one[2]), y: drawn.map((one) => one[1]), mode: "markers", showlegend: false, name,
+      marker: { size: 8, color: paint, line: { color: paint, width: 1.4 }, symbol: drawn.map(([at, , , , , tie]) => (cells.floor[at] ? "diamond" : "circle") + (tie ? "-open" : "")) },
+      hoverinfo: "text", hovertext: says.map(hover), customdata: says });
+  });
+  return { traces, layout: base(width, height, { ...made.layout, shapes, margin: { l: narrow ? 20 : 10, r: 12, t: 30, b: 34 } }) };
+}
+
+// -- what it cost ---------------------------------------------------------------------------------
+
+function costs(width) {
+  const group = groupOf(), members = groupCells(group).filter((at) => !cells.floor[at] || cost(at));
+  if (!members.length) return { empty: "No finished run here." };
+  const names = labels(members), stages = data.stages.filter((stage) => SELECTION.includes(stage) || (state.part === "total" && stage === "train"));
+  const order = [...members].sort((a, b) => cost(a) - cost(b));
+  const numbers = (at) => stages.map((stage) => cells.costs[at][state.costs === "paper" ? 1 : 0][data.stages.indexOf(stage)]);
+  const rows = order.map((at) => [names.get(at), numbers(at), at]);
+  if (!rows.some((row) => row[1].some(Boolean))) return { empty: "Nothing here costs any FLOPs." };
+  const says = (row, place) => { const seconds = cells.costs[row[2]][2][data.stages.indexOf(stages[place])];
+    return [row[0], `${STAGE_WORDS[stages[place]]}: ${flops(row[1][place])} FLOPs`, `of ${flops(cost(row[2]))}`, ...(seconds ? [`${fixed(seconds)} s`] : [])]; };
+  return stacked(width, rows, stages.map((stage) => STAGE_WORDS[stage]), costWords(), says, stages.map((stage) => STAGE_COLOURS[stage]), stages.map((stage) => STAGE_SHAPES[stage]),
+    { exponentformat: "power", rangemode: "tozero", nticks: 6 });
+}
+
+// -- drawing --------------------------------------------------------------------------------------
+
+const CHARTS = { pareto, budgets, sources, scores, benchmarks, costs };
+const USES = { pareto: ["panel", "costs", "part"], budgets: ["panel"], sources: ["group"], scores: ["group"], benchmarks: ["group", "benchmark", "measure"], costs: ["group", "costs", "part"] };
+const CONFIG = { displaylogo: false, responsive: false, displayModeBar: touch ? false : "hover", doubleClick: "reset",
+  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"], toImageButtonOptions: { format: "svg" } };
+const drawn = new Map();  // name → width it was drawn for
+async function draw(name) {
+  const plate = $(`${name}-chart`), width = plate.clientWidth;
+  drawn.set(name, width);
+  let made, plotly;
+  try {
+    plotly = await library();
+    made = CHARTS[name](width);
+  } catch (error) {
+    made = { empty: `No chart: this browser cannot draw it (${error.message}). The picture is plots/${name}.png.` };
+  }
+  if (made.empty) {
+    if (plate.data) plotly.purge(plate);
+    const words = document.createElement("p");
+    words.className = "empty";
+    words.textContent = made.empty;
+    plate.replaceChildren(words);
+  } else {
+    if (!plate.data) plate.replaceChildren();
+    await plotly.react(plate, made.traces, made.layout, { ...CONFIG, toImageButtonOptions: { format: "svg", filename: `winnow_${name}` } });
+  }
+  let note = plate.parentElement.querySelector(".remark");
+  if (!note) {
+    note = document.createElement("p");
+    note.className = "remark soft";
+    plate.after(note);
+  }
+  note.textContent = made.note ?? "";
+  plate.dataset.drawn = String(Number(plate.dataset.drawn ?? 0) + 1);
+}
+let waiting = 0;
+function redraw() {
+  clearTimeout(waiting);
+  waiting = setTimeout(() => { for (const name of drawn.keys()) draw(name); }, 60);
+}
+
+// Arrow keys go through the points of a chart from left to right, plot by plot.
+function walk(name) {
+  const plate = $(`${name}-chart`);
+  let place = -1;
+  plate.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (event.key === "Escape") { window.Plotly?.Fx.unhover(plate); $(`${name}-said`).textContent = ""; return; }
+    if ((!step && !["Home", "End"].includes(event.key)) || !plate.data) return;
+    event.preventDefault();
+    const points = plate.data.flatMap((trace, curve) => (trace.visible === "legendonly" ? [] : trace.customdata ?? []).map((lines, point) => ({ lines, curve, point, trace })))
+      .filter((one) => one.lines).sort((a, b) => subplot(a.trace).localeCompare(subplot(b.trace), "en", { numeric: true }) || along(a) - along(b));
+    if (!points.length) return;
+    place = event.key === "Home" ? 0 : event.key === "End" ? points.length - 1 : place < 0 ? (step > 0 ? 0 : points.length - 1) : (place + step + points.length) % points.length;
+    const one = points[Math.min(place, points.length - 1)];
+    window.Plotly.Fx.hover(plate, [{ curveNumber: one.curve, pointNumber: one.point }], subplot(one.trace));
+    $(`${name}-said`).textContent = one.lines.join(". ");
+  });
+}
+const subplot = (trace) => (trace.xaxis ?? "x") + (trace.yaxis ?? "y");
+const along = ({ trace, point }) => (trace.orientation === "h" ? -trace.y[point] : trace.x[point]);
