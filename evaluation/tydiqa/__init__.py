@@ -137,7 +137,7 @@ class TyDiQA(Benchmark):
                 f"{language}: {counts[language]} questions, where the release has "
                 f"{RELEASED[language]}. Looked in {where}. Get {RELEASE} from {HOME}"
             )
-        if found and self.stand_in:
+        if found and self.stand_in and not source.is_hub:
             names = [name for name in self._sources(source) if name in missing]
             found[0] += f"; XQuAD stands in for {' and '.join(names)}" * bool(names)
         return found
