@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-_FIXED = ("row", "column", "published", "flops", "value")
+_FIXED = ("row", "column", "published", "flops", "rows", "value")
 ALL = "paper"  # instead of a table's name: all tables that runs of ours belong to
 
 
@@ -24,6 +24,7 @@ class Cell:
         row, column: its place in the table, in the paper's words.
         published: in percent; None where the paper has none.
         flops: of selection and fine-tuning by the paper's convention; None where it plots no cost.
+        rows: that were selected, where a figure has them for its axis.
         value: the leaderboard's column that holds ours (``mean`` or a benchmark).
         match: leaderboard column to the words that it may hold.
     """
@@ -32,19 +33,28 @@ class Cell:
     column: str
     published: float | None
     flops: float | None
+    rows: float | None
     value: str
     match: dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
 class Published:
-    """One published table: ``cells`` row by row, ``keys`` the leaderboard columns it matches on."""
+    """One published table.
+
+    Attributes:
+        cells: row by row.
+        figure: title of the figure that its points are drawn in.
+        lines: whether a line of that figure is a ``row`` or a ``column`` of the table.
+    """
 
     name: str
     title: str
     source: str
     setting: str
     cells: tuple[Cell, ...]
+    figure: str
+    lines: str = "row"
 
     @property
     def rows(self) -> list[str]:
@@ -104,6 +114,7 @@ def read_table(name: str) -> Published:
                 column=line["column"],
                 published=_number(line["published"]),
                 flops=_number(line.get("flops", "")),
+                rows=_number(line.get("rows", "")),
                 value=line["value"],
                 match={
                     key: tuple(words.split("|"))
@@ -112,7 +123,9 @@ def read_table(name: str) -> Published:
                 },
             )
         )
-    return Published(name, about["title"], about["source"], about["setting"], tuple(cells))
+    figure, lines = about.get("figure", about["title"]), about.get("lines", "row")
+    words = (about["title"], about["source"], about["setting"])
+    return Published(name, *words, tuple(cells), figure, lines)
 
 
 def _number(text: str) -> float | None:

@@ -45,6 +45,7 @@ def build_report(
     from harness.report.figures import write_figures
     from harness.report.page import write_page
     from harness.report.paper_table import write_tables
+    from harness.report.published import write_published
     from harness.report.selected import Selections
 
     board = read_board(folders, reference)
@@ -52,7 +53,7 @@ def build_report(
     for picture in write_figures(board, out / "plots", Selections(folders)):
         paths |= picture.paths
     tables = compare(board, compare_with)
-    paths |= write_compared(tables, out / "compared")
+    paths |= write_compared(tables, out / "compared") | write_published(tables, out / "plots")
     paths |= {
         "report": write_page(
             board, out / "report.html", tables, folders,

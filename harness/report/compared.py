@@ -30,11 +30,11 @@ NO_EVIDENCE = (
 
 
 # Of a compared table. difference: ours less the paper's; gain: over the reference method, paired;
-# _low and _high: ends of 95 % intervals of ours; flops: by the paper's convention.
+# _low and _high: ends of 95 % intervals of ours; flops: by the paper's convention; rows: selected.
 COLUMNS = (
     "row", "column", "published", "ours", "ours_sd", "ours_stderr", "n_seeds", "ours_low",
     "ours_high", "difference", "difference_low", "difference_high", "published_gain", "gain",
-    "gain_low", "gain_high", "published_flops", "flops",
+    "gain_low", "gain_high", "published_flops", "flops", "published_rows", "rows",
 )  # fmt: skip
 
 
@@ -80,7 +80,9 @@ class Compared:
         """Which of our words stand for the row or column (``side``) ``name``, or ""."""
         here = self.cells[self.cells[side] == name]
         keys = self._keys(side)
-        found = [" ".join(sorted(set(here[key].dropna()) - {""})) for key in keys]
+        found = [
+            " ".join(sorted({str(word) for word in here[key].dropna()} - {""})) for key in keys
+        ]
         return ", ".join(words for words in found if words)
 
     def _keys(self, side: str) -> list[str]:
@@ -99,8 +101,9 @@ class Compared:
 def compare(board: Board, names: Iterable[str] = ()) -> list[Compared]:
     """The tables that the records ask for, and those in ``names``, one for each setting of ours.
 
-    ``paper`` asks for every table that one of our runs for a target belongs to, each once: in the
-    setting that fills most of it, of several the one with the largest pool and budget.
+    ``paper`` asks for every table of which we have two averages or more, one of them of runs for a
+    target; each once: in the setting that fills most of it, of several the one with the largest
+    pool and budget.
     """
     known = {*paper.names(), paper.ALL}
     asked = set(names)
@@ -119,9 +122,11 @@ def compare(board: Board, names: Iterable[str] = ()) -> list[Compared]:
 def _fullest(tables: Sequence[Compared]) -> list[Compared]:
     best: dict[tuple[Any, ...], tuple[tuple[Any, ...], Compared]] = {}
     for table in tables:
-        targets = table.cells["target"].dropna() if table.setting else ()
-        if not any(target not in ("any", "none") for target in targets):
-            continue  # random rows alone belong to every table
+        means = {(c.row, c.column) for c in table.published.cells if c.value == "mean"}
+        places = pd.Series(zip(table.cells["row"], table.cells["column"], strict=True))
+        own = table.cells[places.isin(means) & table.cells["ours"].notna()]
+        if len(own) < 2 or own["target"].isin(["any", "none"]).all():
+            continue  # random rows alone, or one method, belong to every table
         place = (table.cells["ours"].notna().sum(), table.setting.get("pool_size", 0),
                  table.setting.get("budget", 0))  # fmt: skip
         side = tuple(table.setting.get(name) for name in _SIDE)
@@ -157,7 +162,7 @@ def _cells(rows: pd.DataFrame, published: paper.Published, reference: str) -> pd
     for cell in published.cells:
         line: dict[str, Any] = {
             "row": cell.row, "column": cell.column, "published": cell.published,
-            "published_flops": cell.flops,
+            "published_flops": cell.flops, "published_rows": cell.rows,
         }  # fmt: skip
         row, level = base.get(cell.column, (cell.row, None))
         if row != cell.row and level is not None and cell.published is not None:
@@ -183,6 +188,8 @@ def _ours(ours: pd.Series, cell: paper.Cell) -> dict[str, Any]:
     line |= {"gain": ours[gain], "gain_low": ours[f"{gain}_low"], "gain_high": ours[f"{gain}_high"]}
     if cell.flops is not None:
         line["flops"] = ours["flops_paper"]
+    if cell.rows is not None:
+        line["rows"] = ours["budget"]
     return line
 
 
@@ -268,7 +275,7 @@ def differences(table: Compared, *, means_only: bool = True) -> list[tuple[str, 
         its interval; empty where there is none.
     """
     value = {(cell.row, cell.column): cell.value for cell in table.published.cells}
-    found = []
+    found: list[tuple[str, ...]] = []
     for _, cell in table.cells[table.cells["ours"].notna()].iterrows():
         if means_only and value[cell["row"], cell["column"]] != "mean":
             continue

@@ -25,17 +25,18 @@ from typing import Any
 from harness.board import Board, spending
 from harness.board_rows import BENCHMARKS
 from harness.files import write_atomic
-from harness.report.compared import Compared, pair
+from harness.report.compared import INTERVALS, Compared, differences, pair
 from harness.report.figures import FIGURES
 from harness.report.pageboard import board_groups, heads
 from harness.report.pagedata import page_data
+from harness.report.published import figure, page_points
 from harness.report.selected import Selections
 from harness.report.style import embedded
 from harness.report.table import decision_text, flops
 from harness.single_task import SINGLE_TASK
 
 _HERE = Path(__file__).parent
-_SCRIPTS = ("page.js", "charts.js", "board.js")
+_SCRIPTS = ("page.js", "charts.js", "published.js", "board.js")
 MICRO = "micro"  # the name of the embedded model
 
 
@@ -67,7 +68,7 @@ def write_page(
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"flops": flops, "duration": _duration}
-    data = page_data(board, Selections(folders))
+    data = page_data(board, Selections(folders)) | {"published": page_points(compared)}
     benchmarks = data["benchmarks"] or list(BENCHMARKS)
     script = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in _SCRIPTS)
     library, size, library_hash = _library()
@@ -84,7 +85,9 @@ def write_page(
         decisions=[decision_text(row) for row in board.statistics.decisions],
         compared=compared,
         pair=pair,
-        figures=FIGURES,
+        differences=differences,
+        intervals=INTERVALS,
+        figures=[*FIGURES, *figure(compared)],
         failures=board.failures[["run_id", "status", "error"]].to_dict("records"),
         done=int((board.runs["status"] == "done").sum()),
         runs=len(board.runs),

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from harness.board import Board, spending
 from harness.board_rows import BENCHMARKS
-from harness.report.compared import Compared, compare, pair
+from harness.report.compared import INTERVALS, Compared, compare, differences, pair
 from harness.report.style import short
 from harness.statistics.columns import CONTEST
 
@@ -22,6 +22,7 @@ _HEADS = {"mmlu": "MMLU", "gsm8k": "GSM8k", "bbh": "BBH", "tydiqa": "TyDi", "cod
           "squad": "SQuAD", "alpaca_eval": "Alpaca"}  # fmt: skip
 _WIDTH = 100  # where there is no terminal to ask
 _FOLDERS = ("plots", "compared", "tables")
+_BESIDE = 3  # columns of a published table that fit beside ours; more stand above each other
 _FAILURES = 8  # as many are named; all are in runs.csv
 
 
@@ -88,16 +89,39 @@ def _print_compared(compared: Compared, plain: bool, console: Console) -> None:
         box=box.ASCII2 if plain else box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False
     )
     table.add_column("", max_width=36, overflow="fold")
+    stacked = len(columns) > _BESIDE
     for name in columns:
-        table.add_column(_text(f"{short(name, 14)}: paper", plain), justify="right")
-        table.add_column("ours", justify="right", no_wrap=True)
+        head = short(name, 14)
+        table.add_column(_text(head if stacked else f"{head}: paper", plain), justify="right")
+        if not stacked:
+            table.add_column("ours", justify="right", no_wrap=True)
     for row in published.rows:
-        pairs = [text for name in columns for text in pair(compared, row, name)]
+        pairs = [pair(compared, row, name) for name in columns]
         label = compared.label("row", row)
-        words = f"{row} ({label})" if label else row
-        table.add_row(*(_text(text, plain) for text in (words, *pairs)))
+        if not stacked:
+            words = f"{row} ({label})" if label else row
+            flat = [text for both in pairs for text in both]
+            table.add_row(*(_text(text, plain) for text in (words, *flat)))
+            continue
+        table.add_row(*(_text(text, plain) for text in (row, *(theirs for theirs, _ in pairs))))
+        if any(ours for _, ours in pairs):
+            texts = [ours.partition(" ")[0] for _, ours in pairs]  # intervals stand below
+            table.add_row(*(_text(text, plain, "bold") for text in (f"  ours: {label}", *texts)))
     console.print(table)
-    console.print(_text(compared.caption, plain, "dim"))
+    apart = Table(
+        box=box.ASCII2 if plain else box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False
+    )
+    apart.add_column("averages", max_width=36, overflow="fold")
+    over = f"over {short(compared.reference, 14)}"
+    for head in ("ours - paper", "95 %", f"paper {over}", f"ours {over}", "95 %"):
+        apart.add_column(_text(head, plain), justify="right")
+    several = len({column for _, column, *_ in differences(compared)}) > 1
+    for row, column, *figures in differences(compared):
+        name = f"{row}, {column}" if several else row
+        apart.add_row(*(_text(text, plain) for text in (name, *figures)))
+    if apart.row_count:
+        console.print(apart)
+    console.print(_text(f"{compared.caption} {INTERVALS}", plain, "dim"))
 
 
 def contests(leaderboard: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -287,6 +311,6 @@ def _text(words: str, plain: bool, style: str = "") -> Text:
     """Control characters never reach the terminal; without UTF-8, ASCII stands in."""
     words = "".join(c if c.isprintable() else " " for c in words)
     if plain:
-        words = words.replace("±", "+-").replace("…", "...").replace("·", "/")
+        words = words.replace("±", "+-").replace("−", "-").replace("…", "...").replace("·", "/")
         words = words.encode("ascii", "replace").decode()
     return Text(words, style=style)
