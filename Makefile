@@ -30,11 +30,12 @@ demo: $(STAMP)
 demo-small: $(STAMP)
 	@$(BIN)/python -m harness experiment=demo_small
 
-# One thread a test: the models are tiny, and two threads on a busy machine wait for each other.
+# One thread a test, two tests at a time: the models are tiny, and two threads wait for each other.
 test test-slow: export OMP_NUM_THREADS ?= 1
+TESTS_AT_ONCE ?= 2
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow" -n $(TESTS_AT_ONCE) --dist loadfile
 
 test-slow: $(STAMP)
 	@$(BIN)/python -m pytest -m slow
