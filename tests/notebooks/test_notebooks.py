@@ -190,7 +190,7 @@ def test_the_leaderboard_notebook_tells_differences_from_ties(leaderboard: str) 
         r"\| good \| \*\*75\.0\*\* \| \*\*75\.0\*\* \|.* \*\*75\.0\*\* \| \+48\.8 ", text
     )
     assert re.search(r"\| mirror \| 26\.2 ≈ \| 26\.2 ≈ \|.*\| \+0\.0 \[\+0\.0, \+0\.0\]", text)
-    assert re.search(r"20 +good +75\.0 +0\.0 +48\.8 .* <0\.001 .* 1\.0 +1\.0 +True\n", text)
+    assert re.search(r"good +75\.0 +0\.0 +48\.8 .* <0\.001 .* 1\.0 +1\.0 +True\n", text)
     assert re.search(r"mirror +26\.2 +1\.8 +0\.0 +0\.0 +0\.0 +1\.00 .* False\n", text)
     assert re.search(r"mirror +\+0\.0 ≈ +\+0\.0 ≈\n", text)
     assert re.search(r"20 +good +75\.0 +75\.0\n +mirror +25\.0 +27\.5\n", text)  # single seeds
