@@ -97,6 +97,11 @@ class Settings(BaseModel):
             )
         return self
 
+    @field_validator("compare", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
     @field_validator("compare")
     @classmethod
     def _published(cls, value: list[str]) -> list[str]:

@@ -109,6 +109,7 @@ def compare(board: Board, names: Iterable[str] = ()) -> list[Compared]:
     asked = set(names)
     for record in board.records:
         wanted = record.config.get("compare")
+        wanted = [wanted] if isinstance(wanted, str) else wanted
         asked |= known & set(map(str, wanted)) if isinstance(wanted, list) else set()
     found: list[Compared] = []
     for name in paper.names():

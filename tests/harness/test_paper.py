@@ -150,6 +150,8 @@ def test_paper_asks_for_all_tables_that_runs_belong_to(tmp_path: Path) -> None:
     assert set(found) == {"table_2", "table_3", "figure_4"}
     assert found["table_2"].setting["budget"] == 256  # once, where most is filled
     assert not compare(board(tmp_path / "b", run("random", 1), run("balanced", 2)), ["paper"])
+    asked = board(tmp_path / "c", run("random", 1, config={"compare": "paper"}), chosen(2))
+    assert {table.published.name for table in compare(asked)} == {"table_2", "table_3"}
     assert paper.check_name("paper") == "paper"
     with pytest.raises(ValueError, match="paper takes all that runs belong to"):
         paper.check_name("papers")
@@ -193,7 +195,9 @@ def test_the_report_draws_and_prints_them(
     board(tmp_path, run("random", 30), run("balanced", 33), chosen(42.5))
     assert main([str(tmp_path), "--compare", "paper"]) == 0
     shown = capsys.readouterr().out
-    assert re.search(r"RDS\+ +50\.2 .* 50\.9 *\n *ours: rds_plus, multi_task +42\.5 .* 42\.5", shown)
+    assert re.search(
+        r"RDS\+ +50\.2 .* 50\.9 *\n *ours: rds_plus, multi_task +42\.5 .* 42\.5", shown
+    )
     assert re.search(r"RDS\+ +−8\.4 +−\d\.\d to −\d\.\d +\+6\.4 +\+12\.5", shown)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert 'id="published"' in page and "Beside the paper's figures" in page.replace("&#39;", "'")
