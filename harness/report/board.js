@@ -39,9 +39,9 @@ function filter() {
       if (!row.dataset.cell) continue;
       const at = Number(row.dataset.cell), again = state.oneList && seen.has(at);
       all.add(at);
-      const visible = shown(at) && !again && inSetting(body, row);
+      const visible = shown(at) && !again;
       row.hidden = !visible;
-      if (visible) { seen.add(at); some ||= state.oneList || !cells.floor[at]; }
+      if (visible) { seen.add(at); some ||= state.oneList || !cells.floor[at] || state.search !== ""; }
     }
     const lonely = data.groups.length === 1 || [...body.rows].every((row) => !row.dataset.cell || cells.floor[Number(row.dataset.cell)]);
     if (!some && !state.oneList && !lonely) for (const row of body.rows) row.hidden = true;
@@ -51,9 +51,6 @@ function filter() {
   $("count").textContent = `${new Set(left.map((row) => row.dataset.cell)).size} of ${all.size} rows`;
   if ($("every-run").open) listRuns();
 }
-// A floor stands under a heading only while one of that setting's rivals does.
-const inSetting = () => true;
-
 function columnsShown() {
   const heads = [...board.tHead.rows[0].cells];
   const off = heads.map((head) => state.hidden.includes(head.dataset.group));
@@ -162,6 +159,8 @@ function listRuns() {
 
 // -- start ----------------------------------------------------------------------------------------
 
+const largest = Math.max(0, ...data.groups.map((group) => group.cells.length));
+if (window.innerWidth < 620 && largest > 12) state.benchmark = "mean";  // eight long lists are no view for a phone
 recall();
 switches();
 if (board) {
@@ -188,5 +187,10 @@ for (const name of Object.keys(CHARTS)) {
 let wide = window.innerWidth;
 addEventListener("resize", () => { if (window.innerWidth !== wide) { wide = window.innerWidth; redraw(); } });
 [...document.querySelectorAll("details")].forEach((one, at) => { if (state.open[at] !== undefined) one.open = state.open[at]; });
-if (state.scroll) requestAnimationFrame(() => scrollTo(0, state.scroll));
+if (state.scroll) {
+  // Charts take the room that they had, so that the place is there before they are drawn.
+  for (const [name, height] of Object.entries(state.heights)) if ($(`${name}-chart`)) $(`${name}-chart`).style.minHeight = `${height}px`;
+  history.scrollRestoration = "manual";
+  requestAnimationFrame(() => scrollTo(0, state.scroll));
+}
 document.documentElement.dataset.ready = "true";

@@ -3,21 +3,19 @@ const INK = "#1c1c1e", FAINT = "#e4e6e9", FLOOR = "#767676";
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon", "cross", "x", "star", "hexagon"];
 const STAGE_COLOURS = { warmup: "#CC79A7", score: "#0072B2", queries: "#56B4E9", train: "#E69F00", evaluate: "#999999" };
 const STAGE_SHAPES = { warmup: "x", score: "", queries: "/", train: ".", evaluate: "" };
+const GLYPHS = ["●", "■", "◆", "▲", "▼", "⬟", "✚", "✖", "★", "⬢"];
 const SOURCE_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#44AA99",
   "#332288", "#999933", "#7fb7d8", "#eaae80", "#80ceb9", "#e5bbd3", "#c8c8c8"];
 const SOURCE_SHAPES = ["", "", "", "", "", "", "", "/", "/", "/", "x", "x", "x", ".", ""];
 const touch = matchMedia("(pointer: coarse)").matches;
 
-const below = (width) => ({ orientation: "h", x: 0, y: 0, xref: "container", yref: "container", yanchor: "bottom", traceorder: "normal",
-  maxheight: 2000, entrywidthmode: "pixels", entrywidth: entry(width), font: { size: width < 560 ? 11 : 11.5 } });
-const entry = (width) => (width < 560 ? Math.floor(width / 2) - 55 : 130);
 const hover = (lines) => [`<b>${esc(short(lines[0], 60))}</b>`, ...lines.slice(1).map(esc)].join("<br>");
 function base(width, height, more = {}) {
   return {
     width, height, paper_bgcolor: "#fff", plot_bgcolor: "#fff", hovermode: "closest", dragmode: touch ? false : "zoom",
     font: { family: "system-ui, sans-serif", size: width < 560 ? 11 : 12.5, color: INK },
     hoverlabel: { align: "left", bgcolor: "#fff", bordercolor: "#8a8f95", font: { color: INK, size: width < 560 ? 11 : 12 } },
-    margin: { l: 52, r: 16, t: 28, b: 48 }, legend: below(width),
+    margin: { l: 52, r: 16, t: 28, b: 48 }, showlegend: false,
     ...more,
   };
 }
@@ -70,34 +68,56 @@ function pareto(width) {
   const size = (at) => 8 + Math.min(3, 8 / Math.max(sizes.length - 1, 1)) * sizes.indexOf(cells.pool_size[at]);
   const costs = rivals.map((at) => cost(at)), low = Math.min(...costs), high = Math.max(...costs);
   const room = Math.max(0.1 * Math.log10(high / low), 0.15), range = [Math.log10(low) - room, Math.log10(high) + room];
-  const traces = [], edge = frontier(rivals);
+  const traces = [], edge = frontier(rivals), heights = members.map((at) => cells.mean[at]);
   traces.push({ x: [...edge.map((at) => cost(at)), 10 ** range[1]], y: [...edge, edge.at(-1)].map((at) => cells.mean[at]), mode: "lines",
-    line: { shape: "hv", width: 7, color: "rgba(150,150,150,.4)" }, hoverinfo: "skip", name: "Pareto frontier" });
-  const series = [...groupBy(rivals, (at) => names.get(at))].sort();
+    line: { shape: "hv", width: 7, color: "rgba(150,150,150,.4)" }, hoverinfo: "skip", name: "frontier", legendgroup: " frontier" });
+  const series = [...groupBy(rivals, (at) => names.get(at))].sort(), many = rivals.length > 120, first = new Set(edge);
+  const lastOf = (line) => line.reduce((a, b) => (cost(b) >= cost(a) ? b : a));
+  const ups = rivals.map((at) => cells.mean[at] + interval(at)[1]), downs = rivals.map((at) => cells.mean[at] - interval(at)[0]);
+  const low2 = Math.min(...downs, ...heights), high2 = Math.max(...ups, ...heights), tall = width < 560 ? 344 : 464;
+  const pixel = (at) => [((Math.log10(cost(at)) - range[0]) / (range[1] - range[0])) * (width - 68), tall * (1 - (cells.mean[at] - low2) / (high2 - low2 || 1))];
+  const named = many ? new Map() : placed(series.map(([name, line]) => [lastOf(line), short(name, 24)]), rivals, pixel);
   for (const [name, line] of series) {
     const order = [], paint = colour(line[0]);
     for (const [, same] of groupBy(line.sort((a, b) => cells.budget[a] - cells.budget[b] || cells.pool_size[a] - cells.pool_size[b]), (at) => cells.budget[at])) order.push(...same, null);
     order.pop();
     const says = order.map((at) => (at === null ? null : saying(at, name)));
-    const last = line.reduce((a, b) => (cost(b) >= cost(a) ? b : a));
+    const last = lastOf(line);
+    const place = named.get(last);
     traces.push({ x: order.map((at) => (at === null ? null : cost(at))), y: order.map((at) => (at === null ? null : cells.mean[at])),
-      mode: series.length <= 14 && width >= 700 ? "lines+markers+text" : "lines+markers", line: { width: 1.4, color: paint },
-      text: order.map((at) => (at === last ? esc(short(name, 24)) : "")), textposition: "top center", textfont: { color: paint, size: 11 }, cliponaxis: false,
+      mode: many ? "markers" : series.length <= 14 && width >= 700 ? "lines+markers+text" : "lines+markers", line: { width: 1.4, color: paint },
+      text: order.map((at) => (at === last ? esc(short(name, 24)) : "")), textposition: place ?? "top center", textfont: { color: paint, size: 11 }, cliponaxis: false,
       marker: { color: paint, size: order.map((at) => (at === null ? 0 : size(at))), line: { width: 1.4, color: paint }, opacity: 1,
         symbol: order.map((at) => (at === null ? "circle" : SYMBOLS[budgets.indexOf(cells.budget[at]) % SYMBOLS.length] + (cells.tie[at] ? "-open" : ""))) },
-      error_y: bars(order, paint), name: esc(short(name)), hoverinfo: "text", hovertext: says.map((one) => (one ? hover(one) : "")), customdata: says });
+      error_y: bars(many ? order.map((at) => (first.has(at) ? at : null)) : order, paint), name: esc(short(name)), legendgroup: name, hoverinfo: "text", hovertext: says.map((one) => (one ? hover(one) : "")), customdata: says });
   }
-  traces.push(...floorLines(members.filter((at) => cells.floor[at]), names, [10 ** range[0], 10 ** range[1]]));
-  const shapes = budgets.map((budget, at) => ({ x: [null], y: [null], mode: "markers", name: `budget ${whole(budget)}`, marker: { symbol: SYMBOLS[at % SYMBOLS.length], color: "#606060", size: 9 }, legendgroup: "budget", hoverinfo: "skip" }));
-  if (budgets.length > 1) traces.push(...shapes);
-  const many = series.length > 30;
-  return { traces, note: `${free.length ? `${free.length} without cost are left out. ` : ""}Hollow: not told from ${data.reference}.`,
-    layout: base(width, (width < 560 ? 430 : 540) + (many ? 0 : legendRoom(series.length + budgets.length, width)), {
+  traces.push(...floorLines(members.filter((at) => cells.floor[at]), names, [10 ** (range[0] + 1e-6), 10 ** range[1]], Math.max(...heights) - Math.min(...heights)));
+  const key = [...series.map(([name, line]) => ({ key: name, words: name, colour: colour(line[0]), sign: "●" })), { key: " frontier", words: "Pareto frontier", colour: "rgba(150,150,150,.6)", sign: "▬" },
+    ...(budgets.length > 1 ? budgets.map((budget, at) => ({ words: `budget ${whole(budget)}`, colour: "#606060", sign: GLYPHS[at % GLYPHS.length] })) : [])];
+  return { traces, key, note: [free.length ? `${free.length} without cost are left out.` : "", many ? "Of so many points the lines are left out, and the bars but on the frontier: filter, or point at one." : "", `Hollow: not told from ${data.reference}.`].filter(Boolean).join(" "),
+    layout: base(width, width < 560 ? 420 : 540, {
       xaxis: axis({ type: "log", range, title: title(costWords()), ...powers(range) }),
-      yaxis: axis({ title: title("mean score, %"), rangemode: "normal" }), showlegend: !many,
-      legend: below(width) }) };
+      yaxis: axis({ title: title("mean score, %"), rangemode: "normal" }) }) };
 }
-const legendRoom = (entries, width) => 21 * Math.ceil(entries / Math.max(1, Math.floor((width - 10) / (entry(width) + 46)))) + 8;
+// Where each point's name stands so that it covers no point and no other name, as far as there is room.
+function placed(wanted, points, pixel) {
+  const boxes = points.map((at) => { const [x, y] = pixel(at); return [x - 6, y - 6, x + 6, y + 6]; }), found = new Map();
+  const sides = { "top center": [-0.5, -1.15], "bottom center": [-0.5, 0.15], "middle right": [0, -0.5], "middle left": [-1, -0.5],
+    "top right": [0, -1.1], "top left": [-1, -1.1], "bottom right": [0, 0.1], "bottom left": [-1, 0.1] };
+  for (const [at, words] of wanted) {
+    const [x, y] = pixel(at), wide = 6.3 * words.length, high = 15;
+    let best = null, least = Infinity;
+    for (const [side, [right, down]] of Object.entries(sides)) {
+      const left = x + right * wide + (side.endsWith("right") ? 8 : side.endsWith("left") ? -8 : 0), top = y + down * high + (down < -1 ? -5 : down > 0 ? 5 : 0);
+      const box = [left, top, left + wide, top + high];
+      const covered = boxes.filter((one) => one[0] < box[2] && box[0] < one[2] && one[1] < box[3] && box[1] < one[3]).length;
+      if (covered < least) { least = covered; best = [side, box]; }
+    }
+    found.set(at, best[0]);
+    boxes.push(best[1]);
+  }
+  return found;
+}
 // 1, 2 and 5 of each power of ten, fewer where there are many.
 function powers(range) {
   const steps = range[1] - range[0] < 1.3 ? [1, 2, 5] : range[1] - range[0] < 2.6 ? [1, 3] : [1], vals = [];
@@ -105,17 +125,19 @@ function powers(range) {
   const up = (power) => String(power).replace(/./g, (sign) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(sign)]);
   return { tickvals: vals.map(([step, power]) => step * 10 ** power), ticktext: vals.map(([step, power]) => (step > 1 ? `${step}×10${up(power)}` : `10${up(power)}`)) };
 }
-// Dashed lines of floors and ceilings, one for each name at its largest pool and budget.
-function floorLines(members, names, ends, label = 0) {
-  return [...groupBy(members, (at) => names.get(at))].flatMap(([name, same], number) => {
+// Dashed lines of floors and ceilings, one for each name and pool size at its largest budget.
+// `place` is where on the line its name stands; of two lines close together the lower has it below.
+function floorLines(members, names, ends, span, place = 0) {
+  const lines = [...groupBy(members, (at) => names.get(at))].flatMap(([name, same], number) => {
     const sizes = groupBy(same, (at) => cells.pool_size[at]);
-    return [...sizes].map(([size, some], place) => {
-      const at = some.reduce((a, b) => (cells.budget[b] >= cells.budget[a] ? b : a));
-      const says = saying(at, `${name} (floor or ceiling)`), words = `${short(name, 22)}${sizes.size > 1 ? ` ${whole(size)}` : ""} ${fixed(cells.mean[at])}`;
-      return { x: [ends[0], Math.sqrt(ends[0] * ends[1]), ends[1]], y: Array(3).fill(cells.mean[at]), mode: "lines+text", text: [0, 1, 2].map((place) => (place === label ? esc(words) : "")),
-        textposition: label ? "top center" : "top right", textfont: { color: "#5b6066", size: 10.5 }, line: { color: FLOOR, width: 1.2, dash: ["dash", "dot", "dashdot", "longdash"][number % 4] },
-        showlegend: false, name: esc(short(name)), hoverinfo: "text", hovertext: Array(3).fill(hover(says)), customdata: [says, null, null] };
-    });
+    return [...sizes].map(([size, some]) => ({ name, number, at: some.reduce((a, b) => (cells.budget[b] >= cells.budget[a] ? b : a)), more: sizes.size > 1 ? ` ${whole(size)}` : "" }));
+  }).sort((a, b) => cells.mean[b.at] - cells.mean[a.at]);
+  return lines.map(({ name, number, at, more }, rank) => {
+    const says = saying(at, `${name} (floor or ceiling)`), words = esc(`${short(name, 22)}${more} ${fixed(cells.mean[at])}`);
+    const crowded = rank > 0 && cells.mean[lines[rank - 1].at] - cells.mean[at] < 0.06 * span;
+    return { x: [ends[0], Math.sqrt(ends[0] * ends[1]), ends[1]], y: Array(3).fill(cells.mean[at]), mode: "lines+text", text: [0, 1, 2].map((one) => (one === place ? words : "")),
+      textposition: `${crowded ? "bottom" : "top"} ${place ? "center" : "right"}`, textfont: { color: "#5b6066", size: 10.5 }, line: { color: FLOOR, width: 1.2, dash: ["dash", "dot", "dashdot", "longdash"][number % 4] },
+      showlegend: false, name: esc(short(name)), hoverinfo: "text", hovertext: Array(3).fill(hover(says)), customdata: [says, null, null] };
   });
 }
 
@@ -126,7 +148,7 @@ function budgets(width) {
   if (!rivals.length) return { empty: "No finished run with a score." };
   const sizes = [...new Set(rivals.map((at) => cells.pool_size[at]))].sort((a, b) => a - b);
   const columns = Math.min(sizes.length, width < 620 ? 1 : width < 1000 ? 2 : 3), rows = Math.ceil(sizes.length / columns);
-  const height = (rows === 1 ? 360 : 300) * rows, traces = [], seen = new Set();
+  const height = (rows === 1 ? 360 : 300) * rows, traces = [], seen = new Map();
   const made = grid(sizes.length, columns, { rowGap: rows > 1 ? 70 / height : 0, gap: 0.05 });
   const tops = members.flatMap((at) => [cells.mean[at] + interval(at)[1], cells.mean[at] - interval(at)[0]]);
   const span = [Math.min(...tops), Math.max(...tops)], room = Math.max(0.06 * (span[1] - span[0]), 1);
@@ -143,20 +165,18 @@ function budgets(width) {
         const wide = xs.length > 1 ? xs : ends, lower = line.map((one) => cells.mean_low[one]), upper = line.map((one) => cells.mean_high[one]);
         const double = (list) => (xs.length > 1 ? list : [list[0], list[0]]);
         traces.push({ ...axes, x: [...wide, ...[...wide].reverse()], y: [...double(upper), ...double(lower).reverse()], fill: "toself", mode: "lines", line: { width: 0 },
-          fillcolor: "rgba(90,90,90,.18)", hoverinfo: "skip", name: `${esc(short(name))}: 95 % band`, legendgroup: "band", showlegend: !seen.has("band"), legendrank: 1 });
-        seen.add("band");
+          fillcolor: "rgba(90,90,90,.18)", hoverinfo: "skip", name: "band", legendgroup: " band" });
+        seen.set(" band", { key: " band", words: `${name}: 95 % interval`, colour: "rgba(90,90,90,.35)", sign: "▬" });
       }
       traces.push({ ...axes, x: xs, y: line.map((one) => cells.mean[one]), mode: "lines+markers", line: { color: paint, width: 1.7 },
         marker: { size: 8, color: paint, line: { color: paint, width: 1.4 }, symbol: line.map((one) => (cells.tie[one] ? "circle-open" : "circle")) },
-        error_y: random ? undefined : bars(line, paint), name: esc(short(name)), legendgroup: name, showlegend: !seen.has(name), hoverinfo: "text", hovertext: says.map(hover), customdata: says });
-      seen.add(name);
+        error_y: random ? undefined : bars(line, paint), name: esc(short(name)), legendgroup: name, hoverinfo: "text", hovertext: says.map(hover), customdata: says });
+      seen.set(name, { key: name, words: name, colour: paint, sign: "●" });
     }
     const floors = members.filter((one) => cells.floor[one] && [size, 0].includes(cells.pool_size[one]));
-    traces.push(...floorLines(floors, names, ends, 1).map((line) => ({ ...line, ...axes })));
+    traces.push(...floorLines(floors, names, ends, span[1] - span[0], 1).map((line) => ({ ...line, ...axes })));
   });
-  const many = seen.size > 30;
-  return { traces, layout: base(width, height + 60 + (many ? 0 : legendRoom(seen.size, width)), { ...made.layout, showlegend: !many,
-    legend: below(width) }) };
+  return { traces, key: [...seen.values()], note: `Hollow: not told from ${data.reference}.`, layout: base(width, height + 70, made.layout) };
 }
 
 // -- what was selected ----------------------------------------------------------------------------
@@ -168,10 +188,11 @@ function stacked(width, rows, names, unit, says, colours, shapes, more) {
   const traces = names.map((name, place) => ({ type: "bar", orientation: "h", y: at, x: rows.map((row) => row[1][place]), name: esc(short(name, narrow ? 16 : 22)),
     marker: { color: colours[place], line: { color: "#fff", width: 0.8 }, pattern: { shape: shapes[place], fillmode: "overlay", fgcolor: "#fff", fgopacity: 0.75, size: 6, solidity: 0.25 } },
     hoverinfo: "text", hovertext: rows.map((row) => hover(says(row, place))), customdata: rows.map((row) => (row[1][place] ? says(row, place) : null)) }))
-    .filter((trace) => trace.x.some((number) => number));
-  return { traces, layout: base(width, 90 + 27 * rows.length + legendRoom(traces.length, width), { barmode: "stack", bargap: 0.22,
+    .map((trace, place) => ({ ...trace, legendgroup: names[place] })).filter((trace) => trace.x.some((number) => number));
+  const key = names.map((name, place) => ({ key: name, words: name, colour: colours[place], shape: shapes[place] })).filter((one) => traces.some((trace) => trace.legendgroup === one.key));
+  return { traces, key, layout: base(width, 74 + 27 * rows.length, { barmode: "stack", bargap: 0.22,
     xaxis: axis({ title: title(unit), ...more }), yaxis: axis({ tickvals: at, ticktext: rows.map((row) => wrapName(row[0], width)), range: [-rows.length + 0.4, 0.6], ticks: "", gridcolor: "#fff", fixedrange: true }),
-    margin: { l: 20, r: narrow ? 8 : 16, t: 14, b: 46 + legendRoom(traces.length, width) }, }) };
+    margin: { l: 20, r: narrow ? 10 : 16, t: 14, b: 46 } }) };
 }
 function sources(width) {
   const group = groupOf(), members = groupCells(group).filter((at) => data.sources.cells[at].length);
@@ -186,11 +207,11 @@ function sources(width) {
 }
 function scores(width) {
   const group = groupOf(), members = groupCells(group).filter((at) => cells.budget[at]);
-  const names = labels(members), drawn = members.filter((at) => Array.isArray(data.scores.cells[at]));
+  const names = labels(members), all = members.filter((at) => Array.isArray(data.scores.cells[at])), drawn = all.slice(0, width < 560 ? 12 : 40);
   const without = members.filter((at) => data.scores.cells[at] === ""), gone = members.filter((at) => data.scores.cells[at] === null);
   const note = [without.length ? `No scores, by their nature: ${without.map((at) => names.get(at)).join(", ")}.` : "",
     gone.length ? `Files missing (runs/…/selection.parquet): ${gone.map((at) => names.get(at)).join(", ")}.` : "",
-    data.scores.all_seeds ? "" : "On so large a board only the first seed of each cell is read."].filter(Boolean).join(" ");
+    all.length > drawn.length ? `The first ${drawn.length} of ${all.length}: filter for others.` : "", data.scores.all_seeds ? "" : "On so large a board only the first seed of each cell is read."].filter(Boolean).join(" ");
   if (!drawn.length) return { note, empty: data.scores.files ? "No method here gives scores to rows." : "The scores lie in runs/…/selection.parquet beside the records; these records came without them." };
   const columns = Math.max(1, Math.min(drawn.length, Math.floor(width / 260))), rows = Math.ceil(drawn.length / columns), height = 190 * rows + 40;
   const made = grid(drawn.length, columns, { rowGap: rows > 1 ? 62 / height : 0, gap: 0.07 });
@@ -263,32 +284,56 @@ const drawn = new Map();  // name → width it was drawn for
 async function draw(name) {
   const plate = $(`${name}-chart`), width = plate.clientWidth;
   drawn.set(name, width);
-  let made, plotly;
+  let made;
   try {
-    plotly = await library();
     made = CHARTS[name](width);
+    if (!made.empty) await library();
   } catch (error) {
     made = { empty: `No chart: this browser cannot draw it (${error.message}). The picture is plots/${name}.png.` };
   }
   if (made.empty) {
-    if (plate.data) plotly.purge(plate);
+    if (plate.data) window.Plotly.purge(plate);
     const words = document.createElement("p");
     words.className = "empty";
     words.textContent = made.empty;
     plate.replaceChildren(words);
   } else {
     if (!plate.data) plate.replaceChildren();
-    await plotly.react(plate, made.traces, made.layout, { ...CONFIG, toImageButtonOptions: { format: "svg", filename: `winnow_${name}` } });
+    const off = gone.get(name) ?? new Set();
+    for (const trace of made.traces) if (off.has(trace.legendgroup)) trace.visible = false;
+    await window.Plotly.react(plate, made.traces, made.layout, { ...CONFIG, toImageButtonOptions: { format: "svg", filename: `winnow_${name}` } });
   }
-  let note = plate.parentElement.querySelector(".remark");
-  if (!note) {
-    note = document.createElement("p");
-    note.className = "remark soft";
-    plate.after(note);
-  }
-  note.textContent = made.note ?? "";
+  $(`${name}-key`).replaceChildren(...(made.key ?? []).slice(0, 60).map((one) => entry(name, one)));
+  $(`${name}-note`).textContent = made.note ?? "";
+  plate.style.minHeight = "";
   plate.dataset.drawn = String(Number(plate.dataset.drawn ?? 0) + 1);
 }
+// The key below a chart: buttons that hide and show what they name, with shift all but that.
+const gone = new Map();  // chart → what is hidden
+function entry(name, { key, words, colour: paint, sign, shape }) {
+  const swatch = document.createElement("span"), made = document.createElement(key === undefined ? "span" : "button"), off = gone.get(name) ?? new Set();
+  swatch.className = "swatch";
+  swatch.ariaHidden = "true";
+  if (sign) { swatch.textContent = sign; swatch.style.color = paint; } else { swatch.style.background = PATTERNS[shape ?? ""](paint); swatch.classList.add("box"); }
+  made.append(swatch, short(words, 34));
+  if (key === undefined) return made;
+  made.type = "button";
+  made.setAttribute("aria-pressed", String(!off.has(key)));
+  made.title = "hide or show; with shift: only this";
+  made.addEventListener("click", async (event) => {
+    const all = [...made.parentElement.querySelectorAll("button")].map((one) => one.dataset.key);
+    if (event.shiftKey) { const alone = all.every((one) => (one === key) !== off.has(one)); off.clear(); if (!alone) for (const one of all) if (one !== key) off.add(one); }
+    else if (!off.delete(key)) off.add(key);
+    gone.set(name, off);
+    await draw(name);
+    [...$(`${name}-key`).querySelectorAll("button")].find((one) => one.dataset.key === key)?.focus();
+  });
+  made.dataset.key = key;
+  return made;
+}
+const stripes = (angle, paint) => `repeating-linear-gradient(${angle}, #fff 0 1px, ${paint} 1px 4px)`;
+const PATTERNS = { "": (paint) => paint, "/": (paint) => stripes("-45deg", paint), x: (paint) => `linear-gradient(45deg, transparent 46%, #fff 46% 54%, transparent 54%), linear-gradient(-45deg, transparent 46%, #fff 46% 54%, transparent 54%), ${paint}`,
+  ".": (paint) => `radial-gradient(#fff 18%, transparent 20%) 0 0 / 5px 5px, ${paint}` };
 let waiting = 0;
 function redraw() {
   clearTimeout(waiting);
@@ -304,7 +349,7 @@ function walk(name) {
     if (event.key === "Escape") { window.Plotly?.Fx.unhover(plate); $(`${name}-said`).textContent = ""; return; }
     if ((!step && !["Home", "End"].includes(event.key)) || !plate.data) return;
     event.preventDefault();
-    const points = plate.data.flatMap((trace, curve) => (trace.visible === "legendonly" ? [] : trace.customdata ?? []).map((lines, point) => ({ lines, curve, point, trace })))
+    const points = plate.data.flatMap((trace, curve) => (trace.visible === false ? [] : trace.customdata ?? []).map((lines, point) => ({ lines, curve, point, trace })))
       .filter((one) => one.lines).sort((a, b) => subplot(a.trace).localeCompare(subplot(b.trace), "en", { numeric: true }) || along(a) - along(b));
     if (!points.length) return;
     place = event.key === "Home" ? 0 : event.key === "End" ? points.length - 1 : place < 0 ? (step > 0 ? 0 : points.length - 1) : (place + step + points.length) % points.length;

@@ -10,13 +10,14 @@ const every = cells.mean.map((_, at) => at);
 const FRESH = () => ({
   sort: ["", true], search: "", choices: {}, noFloors: false, noTies: false, oneList: false,
   hidden: [], costs: "measured", part: "total", panel: 0, group: null, measure: "score",
-  benchmark: "", open: [], scroll: 0,
+  benchmark: "", open: [], scroll: 0, heights: {},
 });
 const state = FRESH();
 const KEY = `winnow ${location.pathname}`;
 
 function remember() {
   state.scroll = window.scrollY;
+  for (const plate of document.querySelectorAll(".plate")) state.heights[plate.id.replace(/-chart$/, "")] = plate.offsetHeight;
   state.open = [...document.querySelectorAll("details")].map((one) => one.open);
   try { sessionStorage.setItem(KEY, JSON.stringify(state)); } catch { /* no storage, no memory */ }
 }
@@ -51,7 +52,8 @@ let loading = null;
 function library() {
   // Unpacked at the first chart; the page's policy knows the hash of what comes out.
   loading ??= (async () => {
-    const packed = Uint8Array.from(atob($("plotly").textContent), (c) => c.charCodeAt(0));
+    const text = atob($("plotly").textContent), packed = new Uint8Array(text.length);
+    for (let at = 0; at < text.length; at += 1) packed[at] = text.charCodeAt(at);
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
     const script = document.createElement("script");
     script.textContent = await new Response(stream).text();
@@ -64,7 +66,8 @@ function library() {
 
 // -- words ----------------------------------------------------------------------------------------
 
-const esc = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+// The library reads some HTML and, between dollar signs, TeX.
+const esc = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll("$", "&#36;");
 const short = (text, width = 30) => {
   const one = String(text).replace(/\s+/g, " ");
   const tail = Math.floor(width / 3);
@@ -146,7 +149,7 @@ function saying(at, label) {
       ? ` (${signed(cells.difference_low[at])} to ${signed(cells.difference_high[at])}${cells.tie[at] ? "; not told apart" : ""})` : ""));
   }
   if (known(cells.rank[at])) {
-    lines.push(`rank ${cells.rank[at]}` + (known(cells.rank_low[at]) ? ` (${cells.rank_low[at]} to ${cells.rank_high[at]})` : ""));
+    lines.push(`rank ${cells.rank[at]}` + (known(cells.rank_low[at]) ? ` (${cells.rank_low[at]} to ${cells.rank_high[at]})` : "") + (cells.tied_with_best[at] && cells.rank[at] !== 1 ? ", not told from the best" : ""));
   }
   if (known(cells.frontier_probability[at])) {
     lines.push(`on the frontier in ${Math.round(100 * cells.frontier_probability[at])} % of draws` +

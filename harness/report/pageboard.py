@@ -99,7 +99,7 @@ def _row(
         (_signed(row["difference"]), "", tie),
         (_span(row["difference_low"], row["difference_high"], sign=True), "", f"soft {tie}"),
         (_blank(p_text(row["p_holm"])), "", tie),
-        (places, "", ""),
+        (places, "", "top" if row["tied_with_best"] is True else ""),
         ("" if pd.isna(chance) else f"{100 * chance:.0f} %", "", "" if chance >= 0.005 else "soft"),
         (flops(row["flops_total"]), "", ""),
         *(
