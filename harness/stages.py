@@ -31,6 +31,7 @@ from harness.query import Query
 from harness.record import Contamination, Score, Selection, StageCost, Training
 from harness.seeds import derive
 from harness.settings import Settings
+from harness.tracking import curves
 
 log = logging.getLogger(__name__)
 
@@ -246,15 +247,18 @@ def train(settings: Settings, store: Store, pool: Pool, positions: np.ndarray) -
 
         reset_peak()
         rows = [row.messages for row in pool.rows(positions)]
-        done = fine_tune(
-            recipe,
-            model,
-            rows,
-            folder=part,
-            seed=derive(settings.seed, "train"),
-            report_to=settings.tracker.report_to,
-            run_name=f"{settings.method.label}-{len(positions)}-s{settings.seed}",
-        )
+        name = f"{settings.method.label}-{len(positions)}-s{settings.seed}"
+        name = Path(store.owner).name if store.owner else name
+        with curves(settings.tracker.report_to, settings.out, name):
+            done = fine_tune(
+                recipe,
+                model,
+                rows,
+                folder=part,
+                seed=derive(settings.seed, "train"),
+                report_to=settings.tracker.report_to,
+                run_name=name,
+            )
         cost = training_cost("train", recipe, model, done, len(positions))
         return {"costs": [cost.model_dump()], "report": done.training.model_dump()}
 
