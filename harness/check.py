@@ -35,11 +35,17 @@ class UsageError(ValueError):
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for."""
+    """What the command line asks for.
+
+    Attributes:
+        jobs: of a sweep, what is set apart in each cell, in the order in which Hydra runs them;
+            None if only its sweeper knows.
+    """
 
     out: Path
     until: str
     multirun: bool
+    jobs: tuple[str, ...] | None = None
 
 
 def check(arguments: list[str]) -> Request:
@@ -60,6 +66,7 @@ def check(arguments: list[str]) -> Request:
         mode = OmegaConf.select(base, "hydra.mode")
         multirun = multirun or mode == RunMode.MULTIRUN
         params = OmegaConf.select(base, "hydra.sweeper.params") if multirun else None
+        jobs = _jobs(base, [*map("=".join, _text(params)), *words]) if multirun else None
         given = {_key(o) for o in parsed}
         swept = [f"{key}={value}" for key, value in _text(params) if key not in given]
         if swept:
@@ -72,7 +79,7 @@ def check(arguments: list[str]) -> Request:
             config = config or choice.config
             choice.build()
     assert config is not None
-    return Request(Path(config.out), str(config.until), multirun)
+    return Request(Path(config.out), str(config.until), multirun, jobs)
 
 
 def describe() -> tuple[str, str]:
@@ -93,6 +100,22 @@ def describe() -> tuple[str, str]:
 def _text(params: DictConfig | None) -> list[tuple[str, str]]:
     """The sweep that a preset holds, as key and value lists in the command line's form."""
     return [(str(key), str(value)) for key, value in (params or {}).items()]
+
+
+def _jobs(base: DictConfig, words: list[str]) -> tuple[str, ...] | None:
+    """The cells of a sweep as Hydra's own sweeper will make them."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+    if not str(OmegaConf.select(base, "hydra.sweeper._target_")).endswith(".BasicSweeper"):
+        return None
+    loader = GlobalHydra.instance().config_loader()
+    try:
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides(words)
+        (cells,) = BasicSweeper.split_arguments(parsed, None)
+    except Exception:  # Hydra will say what is wrong when it does the same
+        return None
+    varied = [len(set(values)) > 1 for values in zip(*cells, strict=True)]
+    return tuple(" ".join(itertools.compress(cell, varied)) for cell in cells)
 
 
 def _short(value: Any) -> str:

@@ -17,6 +17,7 @@ import hydra
 from omegaconf import DictConfig
 
 from harness.check import Request, UsageError, check, flags_first
+from harness.watch import follow
 
 # Flags that print something and run nothing.
 HYDRAS_OWN = {
@@ -28,6 +29,7 @@ usage: python -m harness [KEY=VALUE ...]        one run
        python -m harness -m [KEY=A,B,C ...]     a sweep over all combinations
        python -m harness experiment=NAME        a preset, sweeps included
        python -m harness.report DIR...          board and plots from records alone
+       python -m harness.watch DIR              how far a sweep is that was started elsewhere
 
   python -m harness method=rds_plus pool.size=2000 budget=128 target=multi_task
   python -m harness -m method=random,rds_plus pool.size=2000,8000 budget=64,256 seed=0,1,2
@@ -64,7 +66,8 @@ def main() -> None:
     code = 0
     _failures.main = os.getpid()
     try:
-        _hydra_main()
+        with follow(request):
+            _hydra_main()
     except SystemExit as stop:  # Hydra's word for a failed job
         code = stop.code if isinstance(stop.code, int) else 1
     _report(request)

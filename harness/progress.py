@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from types import TracebackType
 
 from tqdm import tqdm
 
+TABLE = "WINNOW_TABLE"  # set while a sweep's table has the terminal's last lines for itself
+
 
 def interactive() -> bool:
-    """Whether somebody is watching: bars move in a terminal only, logs stay readable."""
-    return sys.stderr.isatty()
+    """Whether somebody is watching: bars move in a terminal only, logs stay readable.
+
+    Not below a sweep's table either, where bars and table would write over each other.
+    """
+    return sys.stderr.isatty() and TABLE not in os.environ
 
 
 def interval() -> float:

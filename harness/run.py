@@ -15,6 +15,7 @@ from typing import Any
 from harness import stages
 from harness.artifacts import Store
 from harness.files import digest
+from harness.heartbeat import Heartbeat
 from harness.memory import peak_memory_mb
 from harness.micro_data import MODELS, data_folder, model_folder
 from harness.pool import Pool, prepare
@@ -38,6 +39,11 @@ def run(settings: Settings) -> Record | None:
     Raises:
         RunFailed: a stage failed. The record says where and why.
     """
+    with Heartbeat(settings.out, _unplanned_id(settings)) as heartbeat:
+        return _run(settings, heartbeat)
+
+
+def _run(settings: Settings, heartbeat: Heartbeat) -> Record | None:
     started = time.perf_counter()
     record: Record | None = None
     try:
@@ -51,14 +57,16 @@ def run(settings: Settings) -> Record | None:
             return None
         plan = _plan(settings, pool)
         record = plan.record
+        heartbeat.rename(record.run_id)
         store.owner = f"{settings.out.resolve()}/{record.run_id}"
         # What failed before it could be planned has no other name than its settings.
         (settings.out / "records" / f"{_unplanned_id(settings)}.json").unlink(missing_ok=True)
         known = settings.out / "records" / f"{record.run_id}.json"
         if known.is_file() and settings.until == "record" and _keep(known, settings.overwrite):
             log.info("%s: done already", record.run_id)
+            heartbeat.found = True
             return read_record(known)
-        _run_stages(settings, store, pool, plan)
+        _run_stages(settings, store, pool, plan, heartbeat)
         if settings.until != "record":
             return None
         record.status, record.error = "done", ""
@@ -83,8 +91,11 @@ def run(settings: Settings) -> Record | None:
     return record
 
 
-def _run_stages(settings: Settings, store: Store, pool: Pool, plan: _Plan) -> None:
+def _run_stages(
+    settings: Settings, store: Store, pool: Pool, plan: _Plan, heartbeat: Heartbeat
+) -> None:
     record = plan.record
+    heartbeat.stage("order")
     if settings.until == "record" and plan.budget:
         record.contamination = stages.contamination(settings, store, pool)
     ordering = stages.order(settings, store, pool, plan.budget)
@@ -93,11 +104,13 @@ def _run_stages(settings: Settings, store: Store, pool: Pool, plan: _Plan) -> No
     if settings.until == "order":
         log.info("ordering: %s", ordering.path)
         return
+    heartbeat.stage("train")
     trained = stages.train(settings, store, pool, ordering.positions[: plan.budget])
     record.training, record.ledger = trained.report, record.ledger + trained.costs
     if settings.until == "train":
         log.info("weights: %s", trained.path)
         return
+    heartbeat.stage("evaluate")
     evaluated = stages.evaluate(settings, store, trained)
     record.ledger += evaluated.costs
     folder = settings.out / "runs" / record.run_id
