@@ -14,9 +14,10 @@ Importing this package imports no torch.
 
 from harness.flops.counting import UncountedOperation
 from harness.flops.gradients import GradientFlops
-from harness.flops.model import ModelFlops, encoder_flops, model_flops
+from harness.flops.model import ModelFlops, encoder_flops, model_flops, recipe_key
 from harness.flops.paper import PAPER_TOKENS_PER_ROW, paper_forward, paper_train
 from harness.flops.polynomial import Lengths, Polynomial, fit
+from harness.flops.shape import Shape
 
 __all__ = [
     "PAPER_TOKENS_PER_ROW",
@@ -24,10 +25,12 @@ __all__ = [
     "Lengths",
     "ModelFlops",
     "Polynomial",
+    "Shape",
     "UncountedOperation",
     "encoder_flops",
     "fit",
     "model_flops",
     "paper_forward",
     "paper_train",
+    "recipe_key",
 ]

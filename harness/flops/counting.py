@@ -8,13 +8,13 @@ is an error.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from harness.flops.layers import fit_deep
 from harness.flops.polynomial import Polynomial
+from harness.flops.shape import Shape, private
 
 if TYPE_CHECKING:
     import torch
@@ -61,7 +61,7 @@ def count_forward(config: PretrainedConfig) -> tuple[Polynomial, Polynomial, int
     return body, head, sum(parameter.numel() for parameter in model.parameters())
 
 
-def build_on_meta(config: PretrainedConfig, attention: str | None = None) -> Any:
+def build_on_meta(config: PretrainedConfig | Shape, attention: str | None = None) -> Any:
     """A causal LM of this architecture without weights, in evaluation mode.
 
     ``attention`` is ``sdpa`` where the architecture has it (it is what runs), else ``eager``. The
@@ -70,7 +70,7 @@ def build_on_meta(config: PretrainedConfig, attention: str | None = None) -> Any
     import torch
     from transformers import AutoModelForCausalLM
 
-    config = copy.deepcopy(config)
+    config = private(config)
     with torch.device("meta"):
         try:
             model = AutoModelForCausalLM.from_config(
@@ -99,7 +99,7 @@ def count_encoder(
     auto: Any = AutoModelForTextEncoding if known else AutoModel
     more = {} if known else {"trust_remote_code": trust_remote_code}
     with torch.device("meta"):
-        model = auto.from_config(copy.deepcopy(config), **more).eval()
+        model = auto.from_config(private(config), **more).eval()
 
     class States(torch.nn.Module):
         """fvcore traces modules that return one tensor."""

@@ -20,6 +20,8 @@ from harness.flops.polynomial import Lengths, Polynomial, whole
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
+    from harness.flops.shape import Shape
+
 
 @dataclass(frozen=True)
 class GradientFlops:
@@ -47,7 +49,7 @@ class GradientFlops:
         return 2.0 * self.size * dim * rows
 
 
-def count_gradients(config: PretrainedConfig, lora: Mapping[str, Any]) -> GradientFlops:
+def count_gradients(config: PretrainedConfig | Shape, lora: Mapping[str, Any]) -> GradientFlops:
     """Count ``harness.gradients.LoraGradients`` on the meta device.
 
     Args:

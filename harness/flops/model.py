@@ -13,6 +13,7 @@ from harness.files import canonical_json
 from harness.flops.counting import count_encoder, count_forward
 from harness.flops.gradients import GradientFlops, count_gradients
 from harness.flops.polynomial import Lengths, Polynomial, whole
+from harness.flops.shape import Shape
 from harness.flops.training import count_training
 
 if TYPE_CHECKING:
@@ -28,18 +29,15 @@ class ModelFlops:
         head: the LM head alone on every position, a sequence.
         parameters: the paper's N: all parameters, tied ones once.
         config: a private copy of the architecture, for counts that are made on demand.
+        steps: training steps counted so far, and ``adapters`` gradients; by ``recipe_key``.
     """
 
     body: Polynomial
     head: Polynomial
     parameters: int
-    config: PretrainedConfig = field(repr=False, compare=False)
-    _training: dict[str, Polynomial] = field(
-        default_factory=dict, repr=False, compare=False, init=False
-    )
-    _gradients: dict[str, GradientFlops] = field(
-        default_factory=dict, repr=False, compare=False, init=False
-    )
+    config: PretrainedConfig | Shape = field(repr=False, compare=False)
+    steps: dict[str, Polynomial] = field(default_factory=dict, repr=False, compare=False)
+    adapters: dict[str, GradientFlops] = field(default_factory=dict, repr=False, compare=False)
 
     def forward(self, lengths: Lengths, head: bool = True) -> float:
         """One forward pass over sequences of these lengths, with or without the LM head."""
@@ -64,10 +62,10 @@ class ModelFlops:
         """
         if lora is None and not gradient_checkpointing:
             return 3.0 * self.forward(lengths)
-        key = canonical_json([None if lora is None else dict(lora), gradient_checkpointing])
-        if key not in self._training:
-            self._training[key] = count_training(self.config, lora, gradient_checkpointing)
-        return self._training[key](lengths)
+        key = recipe_key(lora, gradient_checkpointing)
+        if key not in self.steps:
+            self.steps[key] = count_training(self.config, lora, gradient_checkpointing)
+        return self.steps[key](lengths)
 
     def gradients(self, lora: Mapping[str, Any]) -> GradientFlops:
         """LESS's gradients with respect to this adapter; counted on first use.
@@ -75,10 +73,10 @@ class ModelFlops:
         Args:
             lora: arguments of ``peft.LoraConfig``.
         """
-        key = canonical_json(dict(lora))
-        if key not in self._gradients:
-            self._gradients[key] = count_gradients(self.config, lora)
-        return self._gradients[key]
+        key = recipe_key(lora)
+        if key not in self.adapters:
+            self.adapters[key] = count_gradients(self.config, lora)
+        return self.adapters[key]
 
     def generate(self, prompt_lengths: Lengths, new_lengths: Lengths) -> float:
         """Generation with a key-value cache, request by request.
@@ -103,6 +101,13 @@ class ModelFlops:
             + float(self.body.a * attended + (self.body.b + self.body.c) * total_steps)
             + (prompts.size + total_steps) * self.head(1)
         )
+
+
+def recipe_key(lora: Mapping[str, Any] | None, gradient_checkpointing: bool = False) -> str:
+    """What decides the cost of a step: LoRA's alpha and dropout multiply no matrices."""
+    free = ("lora_alpha", "lora_dropout")
+    named = lora and {key: value for key, value in lora.items() if key not in free}
+    return canonical_json([named, gradient_checkpointing])
 
 
 _COUNTED: dict[str, ModelFlops] = {}

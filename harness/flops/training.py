@@ -18,9 +18,11 @@ from harness.flops.polynomial import Polynomial
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
+    from harness.flops.shape import Shape
+
 
 def count_training(
-    config: PretrainedConfig, lora: Mapping[str, Any] | None, gradient_checkpointing: bool
+    config: PretrainedConfig | Shape, lora: Mapping[str, Any] | None, gradient_checkpointing: bool
 ) -> Polynomial:
     """FLOPs of forward, loss and backward for one sequence; the optimiser's step is left out.
 

@@ -1,8 +1,8 @@
 """The cells of a sweep as settings, hundreds of them in a second or two.
 
-Composing a cell by Hydra takes 50 ms. Here every option of a swept group is composed once, and the
-cells are put together from the parts; where a part refers to another that is swept too, and for
-``scale`` and ``experiment``, which reach over the whole configuration, Hydra composes each cell.
+Composing a cell by Hydra takes 150 ms. Here all options of the swept groups are composed at once,
+and the cells are put together from the parts. What another part refers to, and ``scale`` and
+``experiment``, which reach over the whole configuration, are fixed first, value by value.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import copy
 import itertools
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -68,51 +69,128 @@ def _cells(words: list[str], multirun: bool) -> list[Settings]:
         return _Parts(fixed, list(choices.values())).settings()
 
 
+@dataclass(frozen=True)
+class _Option:
+    """The node that a value sets, what it sets there, and its text before anything is resolved."""
+
+    node: str
+    value: Any
+    text: str
+
+
 class _Parts:
     """What the cells are put together from.
 
     Args:
         fixed: words of all cells.
         sweeps: for each swept key the words of its values.
+        built: components that were built already, by their configuration.
     """
 
-    def __init__(self, fixed: list[str], sweeps: list[list[Override]]) -> None:
+    def __init__(
+        self, fixed: list[str], sweeps: list[list[Override]], built: dict[str, Any] | None = None
+    ) -> None:
         self.fixed, self.sweeps = fixed, sweeps
-        self._built: dict[str, Any] = {}
+        self._built: dict[str, Any] = {} if built is None else built
 
     def settings(self) -> list[Settings]:
         """Of every cell."""
         if not all(self.sweeps):
             return []
-        raw = _composed([*self.fixed, *(str(sweep[0].input_line) for sweep in self.sweeps)])
+        raw = _composed([*self.fixed, *(_word(sweep[0]) for sweep in self.sweeps)])
         build(raw)  # the first cell whole: what is no setting shows here
-        start = _resolved(raw)
-        options = [[self._option(o) for o in sweep] for sweep in self.sweeps]
-        text = "\n".join([_text(raw), *(text for sweep in options for _, _, text in sweep)])
-        used = {name for name in _REFERENCE.findall(text)}
-        keys = [_node(sweep[0]) for sweep in self.sweeps]
-        whole = any(sweep[0].key_or_group in _WHOLE for sweep in self.sweeps)
-        if whole or any(_touch(key, name) for key in keys for name in used):
-            lines = itertools.product(*([str(o.input_line) for o in s] for s in self.sweeps))
-            return [self._one(_resolved(_composed([*self.fixed, *cell]))) for cell in lines]
+        options = [[]] * len(self.sweeps) if self._whole() else self._options()
+        text = "\n".join([_text(raw), *(option.text for sweep in options for option in sweep)])
+        used = set(_REFERENCE.findall(text))
+        hard = [
+            index
+            for index, (first, *_) in enumerate(self.sweeps)
+            if (self._whole() and first.key_or_group in _WHOLE)
+            or any(_touch(_node(first), name) for name in used)
+        ]
+        if hard:
+            return self._one_by_one(hard)
         found = []
+        start = _resolved(raw)
         for cell in itertools.product(*options):
             plain = dict(start)
-            for node, value, _ in sorted(cell, key=lambda option: option[0].count(".")):
-                _set(plain, node.split("."), value)
+            for option in sorted(cell, key=lambda option: option.node.count(".")):
+                _set(plain, option.node.split("."), option.value)
             found.append(self._one(plain))
         return found
 
-    def _option(self, override: Override) -> tuple[str, Any, str]:
-        """The node that an option sets, its value, and its text before anything is resolved."""
+    def _whole(self) -> bool:
+        return any(sweep[0].key_or_group in _WHOLE for sweep in self.sweeps)
+
+    def _one_by_one(self, hard: list[int]) -> list[Settings]:
+        """The cells of each choice of the ``hard`` sweeps for themselves; in the order of all."""
+        numbered = [list(enumerate(sweep)) for sweep in self.sweeps]
+        easy = [index for index in range(len(numbered)) if index not in hard]
+        by_place: dict[tuple[int, ...], Settings] = {}
+        for choice in itertools.product(*(numbered[index] for index in hard)):
+            words = [*self.fixed, *(_word(override) for _, override in choice)]
+            members = _Parts(words, [self.sweeps[index] for index in easy], self._built).settings()
+            places = itertools.product(*(range(len(numbered[index])) for index in easy))
+            for rest, settings in zip(places, members, strict=True):
+                place = dict(zip([*hard, *easy], [*(at for at, _ in choice), *rest], strict=True))
+                by_place[tuple(place[index] for index in range(len(numbered)))] = settings
+        return [by_place[place] for place in sorted(by_place)]
+
+    def _options(self) -> list[list[_Option]]:
+        """What each value of each sweep sets."""
+        beside = self._beside_each_other()
+        if beside is not None:
+            return beside
+        return [
+            [self._option(number, override) for override in sweep]
+            for number, sweep in enumerate(self.sweeps)
+        ]
+
+    def _option(self, number: int, override: Override) -> _Option:
+        """A value of the sweep of that number, beside the first values of the others."""
         node = _node(override)
         if not checking._is_group(override):
-            return node, override.value(), ""
-        if override.key_or_group in _WHOLE:
-            return node, None, ""
-        raw = _composed([*self.fixed, str(override.input_line)])
-        part = OmegaConf.create({node: raw[node]})
-        return node, OmegaConf.to_container(raw, resolve=True)[node], _text(part)  # type: ignore
+            return _Option(node, override.value(), "")
+        others = [_word(sweep[0]) for at, sweep in enumerate(self.sweeps) if at != number]
+        raw = _composed([*self.fixed, *others, _word(override)])
+        return _Option(node, _resolved(raw)[node], _text(OmegaConf.create({node: raw[node]})))
+
+    def _beside_each_other(self) -> list[list[_Option]] | None:
+        """All options from one composition, each under a name of its own.
+
+        None where that may be wrong: if anything but the option sets what it stands for.
+        """
+        nodes = [_node(sweep[0]) for sweep in self.sweeps if checking._is_group(sweep[0])]
+        words = [*self.fixed]
+        for number, sweep in enumerate(self.sweeps):
+            if checking._is_group(sweep[0]):
+                group = sweep[0].key_or_group
+                words.append(f"~{sweep[0].get_key_element()}")
+                words += [
+                    f"+{group}@option_{number}_{at}={override.get_value_string()}"
+                    for at, override in enumerate(sweep)
+                ]
+        if not nodes or any("." in node for node in nodes):
+            return None
+        try:
+            raw = _composed(words)
+            plain = _resolved(raw)
+        except Exception:  # such as a word that sets a key of the option
+            return None
+        if any(raw.get(node) is not None for node in nodes):
+            return None
+        found = []
+        for number, sweep in enumerate(self.sweeps):
+            options = []
+            for at, override in enumerate(sweep):
+                name = f"option_{number}_{at}"
+                if checking._is_group(override):
+                    part = OmegaConf.create({name: raw.get(name)})
+                    options.append(_Option(_node(override), plain.get(name), _text(part)))
+                else:
+                    options.append(_Option(_node(override), override.value(), ""))
+            found.append(options)
+        return found
 
     def _one(self, plain: dict[str, Any]) -> Settings:
         """``settings.build`` of plain data; parts that many cells share are built once."""
@@ -142,6 +220,10 @@ def _resolved(config: DictConfig) -> dict[str, Any]:
 
 def _text(config: DictConfig) -> str:
     return OmegaConf.to_yaml(config, resolve=False)
+
+
+def _word(override: Override) -> str:
+    return str(override.input_line)
 
 
 def _node(override: Override) -> str:

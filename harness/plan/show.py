@@ -17,6 +17,7 @@ from harness.record import SELECTION_STAGES
 
 COUNTED = (*SELECTION_STAGES, "train")  # evaluation is no part of a method's cost
 STAGES = (*COUNTED, "evaluate")
+WIDTH = 100  # columns, where the output is no terminal
 _MANY = 40  # rows of the table, beyond which targets and seeds are averaged
 
 
@@ -74,52 +75,85 @@ def as_json(
 def show(
     sweep: SweepPlan, plan: dict[str, Any], hardware: dict[str, Hardware], utilisation: float
 ) -> None:
-    """Print the tables."""
-    console = Console(width=None if Console().is_terminal else 132, highlight=False)
-    first = next(iter(hardware.values()))
-    groups = grouped(sweep.runs)
-    averaged = len(groups) < len(sweep.runs)
-    table = Table(box=box.SIMPLE, pad_edge=False, title_justify="left")
-    table.title = f"What a run costs, alone: FLOPs{' (means over targets and seeds)' * averaged}"
-    for name in ("method", "pool", "budget", "runs"):
-        table.add_column(name, justify="left" if name == "method" else "right")
-    for name in (*STAGES, "total*", "paper", f"{first.name.split()[-2]} h"):
-        table.add_column(name, justify="right")
-    for words, runs in groups:
-        means = [sum(run.flops(s) for run in runs) / len(runs) for s in STAGES]
-        total = sum(run.flops(*COUNTED) for run in runs) / len(runs)
-        paper = sum(run.flops(*COUNTED, paper=True) for run in runs) / len(runs)
-        known = all(run.known for run in runs)
+    """Print the tables, for 100 columns."""
+    console = Console(width=None if Console().is_terminal else WIDTH, highlight=False)
+    _runs(console, sweep.runs, next(iter(hardware.values())), utilisation)
+    _totals(console, plan, hardware, utilisation)
+    passes, trainings, lengths = plan["passes"], plan["trainings"], plan["profile"]
+    stored = {k: v for k, v in plan["bytes"]["stored"].items() if v}
+    parts = ", ".join(f"{k} {size(v)}" for k, v in stored.items())
+    lines = [
+        ("runs", f"{len(plan['runs'])} distinct, for {plan['cells']} cells"),
+        (
+            "passes",
+            f"{passes['asked']} over the pool are asked for, {passes['done']} done: "
+            f"{passes['asked'] - passes['done']} saved by sharing",
+        ),
+        ("trainings", f"{trainings['asked']} are asked for, {trainings['done']} done"),
+        (
+            "disk",
+            f"{size(sum(stored.values()))} stay in the store" + f" ({parts})" * bool(parts) + "; "
+            f"{size(plan['bytes']['held_while_training'])} more while a model trains (weights and "
+            "a checkpoint, fp32)",
+        ),
+        (
+            "lengths",
+            f"{lengths['mean_tokens']:.1f} tokens a row (standard error "
+            f"{lengths['standard_error']:.1%}), by the profile {lengths['name']}: "
+            f"{lengths['source']}",
+        ),
+        (
+            "total*",
+            "selection and training; evaluation apart, answers as long as they may be. hours: of "
+            f"total*, on one {_short(next(iter(hardware.values())))}",
+        ),
+        ("paper", "2N a token to infer, 6N to train, 2,048 tokens a row, evaluation free"),
+        *(("note", note) for note in plan["notes"]),
+        ("planned", f"in {plan['seconds']:.1f} s"),
+    ]
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for line in lines:
+        table.add_row(*line)
+    console.print(table)
+
+
+def _runs(console: Console, runs: list[RunPlan], device: Hardware, utilisation: float) -> None:
+    """What a run of each kind costs; what is the same in all rows stands in the title."""
+    groups = grouped(runs)
+    stages = [s for s in STAGES if s in ("train", "evaluate") or any(r.flops(s) for r in runs)]
+    each = {key: {words[key] for words, _ in groups} for key in ("model", "pool", "budget")}
+    one = {key: next(iter(values)) for key, values in each.items() if len(values) == 1}
+    said = {
+        "model": "model {}", "pool": "a pool of {:,} rows", "budget": "a budget of {:,} rows",
+    }  # fmt: skip
+    title = ", ".join(said[key].format(value) for key, value in one.items())
+    averaged = " (means over targets and seeds)" if len(groups) < len(runs) else ""
+    console.print(f"What a run costs, alone: FLOPs{averaged}{': ' * bool(title)}{title}")
+    shown = [
+        key for key in ("target", "seed") if not averaged and len({r.words[key] for r in runs}) > 1
+    ]
+    varied = [*(key for key in each if key not in one), *shown]
+    table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("method", *varied, "runs", *stages, "total*", "paper", "hours"):
+        left = name in ("method", "model", "target")
+        table.add_column(name, justify="left" if left else "right")
+    for words, members in groups:
+        means = {s: sum(run.flops(s) for run in members) / len(members) for s in stages}
+        total = sum(means[s] for s in stages if s in COUNTED)
+        paper = sum(run.flops(*COUNTED, paper=True) for run in members) / len(members)
+        known = all(run.known for run in members)
         table.add_row(
             words["method"],
-            f"{words['pool']:,}",
-            f"{words['budget']:,}",
-            str(len(runs)),
-            *(_flops(m) if known or s in ("train", "evaluate") else "?"
-              for s, m in zip(STAGES, means, strict=True)),
-            _flops(total) if known else "?",
-            _flops(paper) if known else "?",
-            _hours(first.hours(total, utilisation)) if known else "?",
-        )  # fmt: skip
+            *(f"{v:,}" if isinstance(v := words[key], int) else str(v) for key in varied),
+            str(len(members)),
+            *(_flops(means[s]) if known or s in ("train", "evaluate") else "?" for s in stages),
+            *(
+                [_flops(total), _flops(paper), _hours(device.hours(total, utilisation))]
+                if known
+                else ["?"] * 3
+            ),
+        )
     console.print(table)
-    _totals(console, plan, hardware, utilisation)
-    stored = ", ".join(f"{k} {size(v)}" for k, v in plan["bytes"]["stored"].items() if v)
-    held, lengths = plan["bytes"]["held_while_training"], plan["profile"]
-    for line in (
-        f"{plan['cells']} cells, {len(plan['runs'])} distinct runs. Passes over the pool: "
-        f"{plan['passes']['asked']} asked for, {plan['passes']['done']} done, "
-        f"{plan['passes']['asked'] - plan['passes']['done']} saved by sharing. Trainings: "
-        f"{plan['trainings']['asked']} asked for, {plan['trainings']['done']} done.",
-        f"Disk: {size(sum(plan['bytes']['stored'].values()))} stay in the store ({stored}); "
-        f"up to {size(held)} more while a model trains (weights and checkpoint, fp32).",
-        f"Lengths: profile {lengths['name']}, {lengths['mean_tokens']:.1f} tokens a row (standard "
-        f"error {lengths['standard_error']:.1%}): {lengths['source']}.",
-        "* selection and training; evaluation stands apart, with every answer as long as it may be."
-        " paper: 2N/6N a token, 2,048 tokens a row.",
-        *plan["notes"],
-        f"Planned in {plan['seconds']:.1f} s.",
-    ):
-        console.print(line)
 
 
 def grouped(runs: list[RunPlan]) -> list[tuple[dict[str, Any], list[RunPlan]]]:
@@ -135,12 +169,14 @@ def grouped(runs: list[RunPlan]) -> list[tuple[dict[str, Any], list[RunPlan]]]:
 def _totals(
     console: Console, plan: dict[str, Any], hardware: dict[str, Hardware], utilisation: float
 ) -> None:
-    table = Table(box=box.SIMPLE, pad_edge=False, title_justify="left")
-    table.title = f"What the sweep costs; device hours at {utilisation:.0%} of the peak"
-    for name in ("stage", "FLOPs if nothing were shared", "FLOPs spent"):
+    console.print(
+        f"What the sweep costs: FLOPs, and hours of one device at {utilisation:.0%} of its peak"
+    )
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for name in ("stage", "unshared", "spent"):
         table.add_column(name, justify="left" if name == "stage" else "right")
     for one in hardware.values():
-        table.add_column(one.name.removeprefix("NVIDIA ").removeprefix("GeForce "), justify="right")
+        table.add_column(f"{_short(one)} h", justify="right")
     full, spent = plan["flops_full_price"], plan["flops_spent"]
     rows = [(stage, full[stage], spent[stage]) for stage in STAGES]
     for stage, price, paid in [*rows, ("all", sum(full.values()), sum(spent.values()))]:
@@ -149,8 +185,12 @@ def _totals(
     console.print(table)
 
 
+def _short(device: Hardware) -> str:
+    return device.name.removeprefix("NVIDIA ").removeprefix("GeForce ")
+
+
 def _flops(value: float) -> str:
-    return f"{value:.3g}" if value else "0"
+    return f"{value:.2e}".replace("e+", "e") if value else "0"
 
 
 def _hours(value: float) -> str:
