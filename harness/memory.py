@@ -44,5 +44,7 @@ def host_peak_mb() -> float:
 
 
 def _cuda() -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()
+    # Asked by another thread while torch is being imported, the module is there and half empty.
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    is_initialized = getattr(cuda, "is_initialized", None)
+    return is_initialized is not None and cuda.is_available() and is_initialized()
