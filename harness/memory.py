@@ -10,6 +10,7 @@ import contextlib
 import resource
 import sys
 from pathlib import Path
+from typing import Any
 
 _CLEAR = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
@@ -45,6 +46,6 @@ def host_peak_mb() -> float:
 
 def _cuda() -> bool:
     # Asked by another thread while torch is being imported, the module is there and half empty.
-    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    cuda: Any = getattr(sys.modules.get("torch"), "cuda", None)
     is_initialized = getattr(cuda, "is_initialized", None)
     return is_initialized is not None and cuda.is_available() and is_initialized()
