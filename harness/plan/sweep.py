@@ -12,7 +12,7 @@ import numpy as np
 from harness.files import canonical_json
 from harness.plan.lengths import Profile
 from harness.plan.work import SelectionPlan, Work, decoder_of, train_work
-from harness.settings import Settings
+from harness.settings import MICRO, Settings
 from harness.stages import DEPTH
 
 
@@ -94,6 +94,11 @@ class _Run:
         self.trains = budget > 0
         self.notes: list[str] = []
         self.settings, self.profile = settings, profile
+        if not (settings.pool.size or pool_rows or settings.pool.path == MICRO):
+            self.notes.append(
+                f"no setting says how many rows the pool has: {rows:,} are taken, those of the "
+                f"profile {profile.name}. Say it: pool.size=N, or --rows N"
+            )
         target = settings.target.name if method.needs_queries else "any"
         self.words = {
             "method": method.label,

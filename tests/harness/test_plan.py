@@ -225,6 +225,14 @@ def test_methods_without_queries_make_one_run_for_all_targets() -> None:
     assert sweep.passes_asked == 2 and sweep.passes_done == 1
 
 
+def test_a_pool_of_unknown_size_is_said_to_be_one() -> None:
+    words = ["experiment=paper_table2", "method=random", "seed=0"]
+    assert "304,989" in planned(*words).notes[0] and "--rows" in planned(*words).notes[0]
+    told = plan_sweep(cells(words), read_profile("mixed"), TULU)
+    assert told.runs[0].words["pool"] == TULU and not told.notes
+    assert not planned(*words, f"pool.size={TULU}").notes
+
+
 def test_rows_are_cut_and_labels_with_them() -> None:
     sample = Sample(np.array([[50, 10, 49, 30, 1], [3000, 100, 2999, 2900, 1]]), 20)
     read, labels = sample.labelled(2048)
