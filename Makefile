@@ -4,6 +4,7 @@ BIN    := .venv/bin
 # The CPU build of torch is the default; `make demo TORCH=cuda` takes the build with CUDA.
 TORCH  ?= cpu
 STAMP  := .venv/installed-$(TORCH)
+DEV    := .venv/installed-dev
 DEMO_OUT ?= outputs/demo
 
 .PHONY: demo demo-small test test-slow lint types bench bench-gpu setup clean help
@@ -16,11 +17,16 @@ help:
 	@echo "make bench-gpu  the pass over a pool at an 8B model's shape, on a GPU"
 	@echo "TORCH=cuda    install the CUDA build of torch instead of the CPU one"
 
-setup: $(STAMP)
+setup: $(DEV)
 
 $(STAMP): pyproject.toml constraints.txt tools/install.py
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python tools/install.py --torch $(TORCH)
+	@touch $@
+
+# What tests, types and style need besides; the demo does without.
+$(DEV): $(STAMP)
+	@$(BIN)/python tools/install.py --torch $(TORCH) --extra dev
 	@touch $@
 
 demo: $(STAMP)
@@ -34,22 +40,22 @@ demo-small: $(STAMP)
 test test-slow: export OMP_NUM_THREADS ?= 1
 TESTS_AT_ONCE ?= 2
 
-test: $(STAMP)
+test: $(DEV)
 	@$(BIN)/python -m pytest -m "not slow" -n $(TESTS_AT_ONCE) --dist loadfile
 
-test-slow: $(STAMP)
+test-slow: $(DEV)
 	@$(BIN)/python -m pytest -m slow
 
-lint: $(STAMP)
+lint: $(DEV)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-types: $(STAMP)
+types: $(DEV)
 	@$(BIN)/mypy
 
-bench: $(STAMP)
+bench: $(DEV)
 	@$(BIN)/python -m tests.benchmarks
 
-bench-gpu: $(STAMP)
+bench-gpu: $(DEV)
 	@$(BIN)/python -m tests.benchmarks gpu
 
 clean:

@@ -68,11 +68,15 @@ def main() -> None:
     """Install torch, then the project with everything pinned."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--torch", choices=("cpu", "cuda"), default="cpu")
-    build = parser.parse_args().torch
+    parser.add_argument("--extra", default="", help="an extra of pyproject.toml, e.g. dev")
+    chosen = parser.parse_args()
+    build, extra = chosen.torch, f"[{chosen.extra}]" * bool(chosen.extra)
     start = time.monotonic()
-    print("installing the pinned packages into .venv (minutes the first time)", flush=True)
-    install_torch(build)
-    if not works(*PIP, *CONSTRAINTS, "-e", f"{ROOT}[dev]", quiet=False):
+    what = f"the pinned packages{' for ' * bool(extra)}{chosen.extra}"
+    print(f"installing {what} into .venv (minutes the first time)", flush=True)
+    if not (extra and torch_installed(pinned("torch"))):
+        install_torch(build)
+    if not works(*PIP, *CONSTRAINTS, "-e", f"{ROOT}{extra}", quiet=False):
         sys.exit("the packages could not be installed; see the messages above")
     print(f"installed in {time.monotonic() - start:.0f} s", flush=True)
 
