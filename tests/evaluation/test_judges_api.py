@@ -78,6 +78,8 @@ class Endpoint:
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
         status, headers, data = step(body) if callable(step) else step
+        with self.lock:  # before the reply is out: whoever has it may ask the next
+            self.at_once -= 1
         if status == "close":
             handler.close_connection = True
             handler.connection.close()
@@ -87,8 +89,6 @@ class Endpoint:
                 handler.send_header(name, value)
             handler.end_headers()
             handler.wfile.write(data)
-        with self.lock:
-            self.at_once -= 1
 
 
 @pytest.fixture
