@@ -32,6 +32,14 @@ class StockItem(Item):
     part: str = ""
     doc: dict[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, item: Item, part: str, doc: dict[str, Any]) -> StockItem:
+        """The paper's item asked barely: the stock task adds shots, words and prefix itself."""
+        return cls(
+            id=item.id, prompt=item.text, target=item.target, text=item.text, group=item.group,
+            choices=item.choices, part=part, doc=doc,
+        )  # fmt: skip
+
 
 class Stock(Benchmark):
     """What stock benchmarks share.

@@ -27,14 +27,8 @@ class StockBBH(BBH, Stock):
     def items(self, source: Source) -> list[Item]:
         """All tasks' items, by task."""
         return [
-            StockItem(
-                id=item.id,
-                prompt=item.text,
-                target=item.target,
-                text=item.text,
-                group=item.group,
-                part=f"bbh_cot_fewshot_{item.group}",
-                doc={"input": item.text, "target": item.target},
+            StockItem.of(
+                item, f"bbh_cot_fewshot_{item.group}", {"input": item.text, "target": item.target}
             )
             for item in BBH.items(self.model_copy(update={"shots": 0}), source)
         ]

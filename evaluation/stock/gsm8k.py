@@ -34,13 +34,6 @@ class StockGSM8K(GSM8K, Stock):
         """The test questions; ``target`` is the number behind "####"."""
         rows = self._rows(source, "test")
         return [
-            StockItem(
-                id=item.id,
-                prompt=item.text,
-                target=item.target,
-                text=item.text,
-                part=self.task,
-                doc={"question": row["question"], "answer": row["answer"]},
-            )
+            StockItem.of(item, self.task, {key: row[key] for key in ("question", "answer")})
             for item, row in zip(GSM8K.items(self, source), rows, strict=True)
         ]

@@ -27,16 +27,7 @@ class StockMMLU(MMLU, Stock):
         """The test questions, by subject."""
         rows = self._rows(source, "test")
         return [
-            StockItem(
-                id=item.id,
-                prompt=item.text,
-                target=item.target,
-                text=item.text,
-                group=item.group,
-                choices=item.choices,
-                part=f"mmlu_{item.group}",
-                doc=_document(row),
-            )
+            StockItem.of(item, f"mmlu_{item.group}", _document(row))
             for item, row in zip(MMLU.items(self, source), rows, strict=True)
         ]
 

@@ -43,15 +43,7 @@ class StockTyDiQA(TyDiQA, Stock):
         """All languages' questions, by language; ``target`` holds all accepted answers."""
         rows = self._unstripped(source)
         return [
-            StockItem(
-                id=item.id,
-                prompt=item.text,
-                target=item.target,
-                text=item.text,
-                group=item.group,
-                part=f"tydiqa_goldp_{CODES[item.group]}",
-                doc=_document(row),
-            )
+            StockItem.of(item, f"tydiqa_goldp_{CODES[item.group]}", _document(row))
             for item, row in zip(TyDiQA.items(self, source), rows, strict=True)
         ]
 
