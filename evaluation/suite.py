@@ -99,14 +99,14 @@ class Suite(Component):
             self.vllm.check()
         if self.data == MICRO:  # generated later, by the harness
             return
-        source = self._source()
+        source = self.source()
         if not source.is_hub:
             for benchmark in self.benchmarks.values():
                 self._items(benchmark, source)
 
     def identity(self) -> dict[str, Any]:
         """Settings, prompt and metric versions, and digests of the data: no paths."""
-        source = self._source()
+        source = self.source()
         plain = self.model_dump(mode="json", exclude={"data", "benchmarks", "vllm"})
         if self.vllm is not None:
             plain["vllm"] = self.vllm.identity()
@@ -126,16 +126,24 @@ class Suite(Component):
             del plain["protocol"]
         return {**names, **plain, "benchmarks": benchmarks}
 
-    def queries(self, names: Sequence[str] | None = None) -> dict[str, list[Query]]:
-        """The query sets of the named benchmarks, or of all, in the suite's order."""
-        wanted = list(self.benchmarks) if names is None else list(names)
-        for name in wanted:
+    def named(self, names: Sequence[str] | None = None) -> list[str]:
+        """``names`` if there are such benchmarks, or all of the suite's.
+
+        Raises:
+            DataError: there is no such benchmark.
+        """
+        for name in names or ():
             if name not in self.benchmarks:
                 raise DataError(
                     f"no benchmark {name!r} in the suite {self.name}; "
                     f"it holds {', '.join(self.benchmarks)}"
                 )
-        source = self._source()
+        return list(self.benchmarks) if names is None else list(names)
+
+    def queries(self, names: Sequence[str] | None = None) -> dict[str, list[Query]]:
+        """The query sets of the named benchmarks, or of all, in the suite's order."""
+        wanted = self.named(names)
+        source = self.source()
         return {name: self.benchmarks[name].queries(source) for name in wanted}
 
     def evaluate(
@@ -172,7 +180,7 @@ class Suite(Component):
         self.check()
         tasks = {name: self._task(name) for name in self.benchmarks}
         for name, task in tasks.items():
-            task.how = Grading(judge, out_dir / "work" / name, progress, self._source())
+            task.how = Grading(judge, out_dir / "work" / name, progress, self.source())
         lm = ChatLM(
             model,
             tokenizer,
@@ -237,7 +245,12 @@ class Suite(Component):
             notes=notes,
         )
 
-    def _source(self) -> Source:
+    def source(self) -> Source:
+        """Where the benchmarks are read from.
+
+        Raises:
+            DataError: ``data`` is not set, or there is no such folder.
+        """
         if self.data is None:
             raise DataError(
                 "suite.data is not set; give a folder of benchmark files (its layout: "
@@ -263,7 +276,7 @@ class Suite(Component):
 
     def _task(self, name: str) -> Any:
         """The benchmark as an lm-eval task; built once per process."""
-        source = self._source()
+        source = self.source()
         benchmark = self.benchmarks[name]
         key = _key(benchmark, source, self.limit)
         if key not in _TASKS:

@@ -38,14 +38,8 @@ def check(
     Raises:
         DataError: there is no such benchmark or folder.
     """
-    wanted = list(suite.benchmarks) if names is None else list(names)
-    for name in wanted:
-        if name not in suite.benchmarks:
-            raise DataError(
-                f"no benchmark {name!r} in the suite {suite.name}; it holds "
-                f"{', '.join(suite.benchmarks)}"
-            )
-    source = suite._source()
+    wanted = suite.named(names)
+    source = suite.source()
     found = [Checked(name, paper=PAPER.get(name) if paper else None) for name in wanted]
     asked: dict[str, list[Item]] = {}
     queries: dict[str, tuple[str, str]] = {}

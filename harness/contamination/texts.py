@@ -63,7 +63,7 @@ class HasTexts(Protocol):
         """Under "benchmarks": all that decides their items and queries."""
         ...
 
-    def _source(self) -> Any: ...
+    def source(self) -> Any: ...
 
 
 def suite_texts(suite: HasTexts) -> list[Text]:
@@ -72,7 +72,7 @@ def suite_texts(suite: HasTexts) -> list[Text]:
     All items count, whatever ``suite.limit`` scores. A text that stands in items and queries is a
     text of both.
     """
-    source = suite._source()
+    source = suite.source()
     found: dict[Text, None] = {}
     for name, benchmark in suite.benchmarks.items():
         items = benchmark.items(source)

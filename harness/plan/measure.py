@@ -67,7 +67,7 @@ def _suite(settings: Settings, chat: Chat) -> tuple[dict[str, Any], dict[str, An
     }
     items = {}
     for task, benchmark in suite.benchmarks.items():
-        found, _ = benchmark.test_items(suite._source())
+        found, _ = benchmark.test_items(suite.source())
         some = found[:: max(1, len(found) // PROMPTS)][:PROMPTS]
         texts = [
             chat.render([{"role": "user", "content": item.prompt}], generation_prompt=True)

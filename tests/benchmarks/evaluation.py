@@ -214,7 +214,7 @@ def write_stock_tasks(suite: Any, folder: Path) -> list[str]:
     """The installed task files, pointed at the suite's documents; their names."""
     names = []
     for benchmark in suite.benchmarks.values():
-        source = suite._source()
+        source = suite.source()
         parts: dict[str, list[Any]] = {}
         for item in benchmark.items(source):
             parts.setdefault(item.part, []).append(item.doc)
@@ -242,7 +242,7 @@ def stock_scores(found: Any, suite: Any) -> dict[str, float]:
     scores = {}
     for name, benchmark in suite.benchmarks.items():
         key = ",".join(benchmark.scored_by)
-        parts = {item.part for item in benchmark.items(suite._source())}
+        parts = {item.part for item in benchmark.items(suite.source())}
         counts = {part: found["n-samples"][part]["effective"] for part in parts}
         total = sum(found["results"][part][key] * counts[part] for part in parts)
         scores[name] = 100 * total / sum(counts.values())

@@ -76,7 +76,7 @@ def gold(benchmark: Benchmark, item: Item, source: Source) -> str:
 
 @pytest.mark.parametrize("right", [True, False])
 def test_gold_scores_100_and_wrong_0(small_suite: Any, tmp_path: Path, right: bool) -> None:
-    source = small_suite._source()
+    source = small_suite.source()
     assert len(small_suite.benchmarks) == 7
     for benchmark in small_suite.benchmarks.values():
         items, _ = benchmark.test_items(source)
@@ -94,7 +94,7 @@ def test_gold_scores_100_on_the_real_files(
 ) -> None:
     suite = paper_suite(shared_data / "benchmarks")
     suite.check()
-    source = suite._source()
+    source = suite.source()
     counts = {}
     for name, benchmark in suite.benchmarks.items():
         items, left_out = benchmark.test_items(source)
@@ -235,7 +235,7 @@ def test_squad_takes_the_papers_shots_where_they_are(small_data: Path, tmp_path:
 def test_prompts_of_the_real_files(shared_data: Path, paper_suite: Callable[..., Any]) -> None:
     """The protocol of the paper's appendix, on every item (paper E.1 to E.6)."""
     suite = paper_suite(shared_data / "benchmarks")
-    source = suite._source()
+    source = suite.source()
     items = {name: benchmark.items(source) for name, benchmark in suite.benchmarks.items()}
     suite_of = suite.benchmarks
     assert {name: suite_of[name].average for name in items} == {
@@ -312,7 +312,7 @@ def test_a_query_among_the_test_items_is_found(
     small_suite: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     benchmark = small_suite.benchmarks[name].model_copy(update={"query_duplicates": "error"})
-    source = small_suite._source()
+    source = small_suite.source()
     assert benchmark.test_items(source)[1] == []
     items = benchmark.items(source)
     queries = benchmark.queries(source)
@@ -328,7 +328,7 @@ def test_a_query_among_the_test_items_is_found(
 
 def test_query_text_is_the_items_text_of_the_same_row(small_suite: Any) -> None:
     """Where queries and items have one form, the check compares like with like."""
-    source = small_suite._source()
+    source = small_suite.source()
     for name in ("codex", "alpaca_eval", "squad", "gsm8k", "mmlu", "bbh", "tydiqa"):
         benchmark = small_suite.benchmarks[name]
         query, item = benchmark.queries(source)[0], benchmark.items(source)[0]

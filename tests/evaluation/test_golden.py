@@ -97,7 +97,7 @@ def line_by_line(golden: dict[str, Any]) -> str:
 @pytest.mark.parametrize("name", NAMES)
 def test_prompts_and_token_ids(name: str, suite: Any, models: dict[str, ChatLM]) -> None:
     benchmark = suite.benchmarks[name]
-    item = benchmark.test_items(suite._source())[0][-1]
+    item = benchmark.test_items(suite.source())[0][-1]
     now: dict[str, Any] = {"item": item.id, "prompt_version": benchmark.prompt_version}
     now |= {kind: rendered(benchmark, item, lm) for kind, lm in models.items()}
     path = FOLDER / f"{name}.json"
@@ -112,7 +112,7 @@ def test_one_bos_and_the_opening_intact(
     name: str, kind: str, suite: Any, models: dict[str, ChatLM]
 ) -> None:
     lm, benchmark = models[kind], suite.benchmarks[name]
-    item = benchmark.test_items(suite._source())[0][-1]
+    item = benchmark.test_items(suite.source())[0][-1]
     found = rendered(benchmark, item, lm)
     ids, text, bos = found["ids"], found["text"], lm.tokenizer.bos_token_id
     assert ids[0] == bos and ids.count(bos) == 1
@@ -132,7 +132,7 @@ def test_training_and_evaluation_read_the_same_tokens(
     kind: str, suite: Any, models: dict[str, ChatLM]
 ) -> None:
     lm = models[kind]
-    item = suite.benchmarks["squad"].test_items(suite._source())[0][0]
+    item = suite.benchmarks["squad"].test_items(suite.source())[0][0]
     (prompt,) = lm._encode([requests(suite.benchmarks["squad"], item, lm)[0][0]])
     turns = [{"role": "user", "content": item.prompt}, {"role": "assistant", "content": "Italy"}]
     (trained,) = Chat(lm.tokenizer, lm.tokenizer.chat_template).encode([turns], 9999, labels=True)

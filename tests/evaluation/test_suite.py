@@ -234,5 +234,5 @@ def test_the_readmes_benchmark_works(
     )  # fmt: skip
     assert result.scores["capitals"].n == 2
     benchmark = suite.benchmarks["capitals"]
-    items = benchmark.items(suite._source())
+    items = benchmark.items(suite.source())
     assert [benchmark.score(item, f" {item.target}.") for item in items] == [1, 1]

@@ -204,8 +204,8 @@ def suite(world: Path) -> Suite:
 def leaky(suite: Suite, count: int) -> tuple[list[dict[str, Any]], set[str]]:
     """Rows of which some hold a sum's test item, one a query; and the ids of those."""
     gsm8k = suite.benchmarks["gsm8k"]
-    tests = [item.text for item in gsm8k.items(suite._source())]
-    query = gsm8k.query_text(gsm8k.queries(suite._source())[0])
+    tests = [item.text for item in gsm8k.items(suite.source())]
+    query = gsm8k.query_text(gsm8k.queries(suite.source())[0])
     rows = [
         {"id": f"r{i}", "dataset": f"s{i % 2}", "messages": conversation(f"Tell me of {i}.", "No.")}
         for i in range(count)
