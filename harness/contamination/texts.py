@@ -63,7 +63,9 @@ class HasTexts(Protocol):
         """Under "benchmarks": all that decides their items and queries."""
         ...
 
-    def source(self) -> Any: ...
+    def source(self) -> Any:
+        """Where they are read from."""
+        ...
 
 
 def suite_texts(suite: HasTexts) -> list[Text]:

@@ -184,6 +184,8 @@ for (const name of Object.keys(CHARTS)) {
   walk(name);
   watcher.observe($(`${name}-chart`));
 }
+// On paper there is no scrolling: what was not looked at yet is drawn first.
+addEventListener("beforeprint", () => Object.keys(CHARTS).forEach(draw));
 let wide = window.innerWidth;
 addEventListener("resize", () => { if (window.innerWidth !== wide) { wide = window.innerWidth; redraw(); } });
 [...document.querySelectorAll("details")].forEach((one, at) => { if (state.open[at] !== undefined) one.open = state.open[at]; });

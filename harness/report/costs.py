@@ -8,7 +8,7 @@ import pandas as pd
 
 from harness.board import Board
 from harness.board_rows import STAGES
-from harness.report.style import empty_figure, panels, rows_label, short
+from harness.report.style import LARGEST, empty_figure, largest, rows_label, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,21 +27,17 @@ def cost_data(board: Board) -> pd.DataFrame:
     from harness.report.pagedata import cell_costs, cell_records
 
     columns = ["setting", "pool", "pool_size", "budget", "series", "stage", "flops", "flops_paper"]
-    found = panels(board.leaderboard)
-    rivals = found[0][1] if found else pd.DataFrame()
-    rivals = rivals[~rivals["floor"].astype(bool)] if len(rivals) else rivals
-    if rivals.empty:
+    setting, chosen = largest(board.leaderboard)
+    if chosen.empty:
         return pd.DataFrame(columns=columns)
-    cell = rivals.sort_values(["pool_size", "budget", "pool"]).iloc[-1]
-    keys = ["pool", "pool_size", "budget"]
-    chosen = rivals[(rivals[keys] == cell[keys]).all(axis=1)].sort_values("flops_total")
+    chosen = chosen.sort_values("flops_total")
     rows = []
     for (_, row), records in zip(chosen.iterrows(), cell_records(board, chosen), strict=True):
         measured, paper, _ = cell_costs(records)
         for stage in WORDS:
             at = STAGES.index(stage)
             rows.append(
-                (found[0][0], *(row[key] for key in keys), row["series"], stage, measured[at],
+                (setting, *(row[key] for key in LARGEST), row["series"], stage, measured[at],
                  paper[at])
             )  # fmt: skip
     return pd.DataFrame(rows, columns=columns)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.board import Board
 from harness.report.selected import Selections, histogram
-from harness.report.style import colours, empty_figure, panels, rows_label, short
+from harness.report.style import LARGEST, colours, empty_figure, largest, rows_label, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,14 +27,9 @@ def score_data(board: Board, selections: Selections) -> pd.DataFrame:
     from harness.report.pagedata import cell_records
 
     columns = ["setting", "pool", "pool_size", "budget", "series", "method", "low", "high", "rows"]
-    found = panels(board.leaderboard)
-    rivals = found[0][1] if found else pd.DataFrame()
-    rivals = rivals[~rivals["floor"].astype(bool)] if len(rivals) else rivals
-    if rivals.empty:
+    setting, chosen = largest(board.leaderboard)
+    if chosen.empty:
         return pd.DataFrame(columns=columns)
-    cell = rivals.sort_values(["pool_size", "budget", "pool"]).iloc[-1]
-    keys = ["pool", "pool_size", "budget"]
-    chosen = rivals[(rivals[keys] == cell[keys]).all(axis=1)]
     rows = []
     for (_, row), records in zip(chosen.iterrows(), cell_records(board, chosen), strict=True):
         values = selections.scores(records)
@@ -44,10 +39,12 @@ def score_data(board: Board, selections: Selections) -> pd.DataFrame:
         edges = np.linspace(low, high, len(counts) + 1)
         for at, count in enumerate(counts):
             rows.append(
-                (found[0][0], *(row[key] for key in keys), row["series"], row["method"],
+                (setting, *(row[key] for key in LARGEST), row["series"], row["method"],
                  float(edges[at]), float(edges[at + 1]), count)
             )  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
+    data = pd.DataFrame(rows, columns=columns)
+    data.attrs["methods"] = chosen.attrs["methods"]
+    return data
 
 
 def draw_scores(data: pd.DataFrame) -> Figure:
@@ -62,7 +59,7 @@ def draw_scores(data: pd.DataFrame) -> Figure:
     lines = math.ceil(len(names) / columns)
     figure = Figure(figsize=(2.5 * columns + 0.8, 1.7 * lines + 0.6), layout="constrained")
     grid = figure.subplots(lines, columns, squeeze=False)
-    palette = colours(data["method"])
+    palette = colours(data.attrs.get("methods", data["method"]))
     for axes, name in zip(grid.flat, names, strict=False):
         part = data[data["series"] == name]
         width = part["high"] - part["low"]

@@ -102,6 +102,26 @@ def panels(leaderboard: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(", ".join(f"{key} {first[key]}" for key in varying), panel) for first, panel in found]
 
 
+LARGEST = ("pool", "pool_size", "budget")
+
+
+def largest(leaderboard: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """The first panel's name and its rivals at the largest pool size and budget.
+
+    ``attrs["methods"]`` names all rivals of the board, so that a figure of some of them gives each
+    the colour that it has in the others.
+    """
+    found = panels(leaderboard)
+    rivals = [panel[~panel["floor"].astype(bool)] for _, panel in found]
+    if not rivals or rivals[0].empty:
+        return "", pd.DataFrame()
+    keys = list(LARGEST)
+    cell = rivals[0].sort_values(["pool_size", "budget", "pool"]).iloc[-1]
+    chosen = rivals[0][(rivals[0][keys] == cell[keys]).all(axis=1)]
+    chosen.attrs["methods"] = sorted({name for panel in rivals for name in panel["method"]})
+    return found[0][0], chosen
+
+
 def _series(panel: pd.DataFrame) -> list[str]:
     rivals = panel[~panel["floor"].astype(bool)]
     varying = [

@@ -26,7 +26,8 @@ from harness.board_rows import BENCHMARKS
 from harness.record import Record, Score, Selection, StageCost, Training, write_record
 from harness.report import build_report, print_summary
 from harness.report.__main__ import main
-from harness.report.pareto import frontier
+from harness.report.pareto import frontier, pareto_data
+from harness.report.scores import score_data
 from harness.report.style import PALETTE, colours, short, spread
 from harness.report.table import print_board
 
@@ -450,6 +451,23 @@ def test_colours_belong_to_names():
     assert colours(["rds_plus", "random"])["rds_plus"] == alone
     assert len(set(colours(f"m{i}" for i in range(10)).values())) == len(PALETTE)
     assert len(colours(f"m{i}" for i in range(30))) == 30
+
+
+def test_a_method_has_one_colour_in_all_figures(built):
+    folder, _, _ = built
+    board = read_board([folder])
+    some = score_data(board, _Some())
+    everywhere = colours(pareto_data(board).query("floor == False")["method"])
+    assert colours(some.attrs["methods"]) == everywhere
+    assert set(some["method"]) == {"length", "rds_plus"} < set(everywhere)
+
+
+class _Some:
+    """Selections of which two methods alone have scores."""
+
+    def scores(self, records):
+        named = {record.method for record in records} & {"length", "rds_plus"}
+        return np.arange(9.0) if named else None
 
 
 def test_short_and_spread():
