@@ -280,17 +280,22 @@ const CHARTS = { pareto, budgets, sources, scores, benchmarks, costs };
 const USES = { pareto: ["panel", "costs", "part"], budgets: ["panel"], sources: ["group"], scores: ["group"], benchmarks: ["group", "benchmark", "measure"], costs: ["group", "costs", "part"] };
 const CONFIG = { displaylogo: false, responsive: false, displayModeBar: touch ? false : "hover", doubleClick: "reset",
   modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"], toImageButtonOptions: { format: "svg" } };
-const drawn = new Map();  // name → width it was drawn for
+const asked = new Map();  // name → how often it was to be drawn; only the latest is
+function ask(name) {
+  asked.set(name, (asked.get(name) ?? 0) + 1);
+  $(`${name}-chart`).ariaBusy = "true";
+  return asked.get(name);
+}
 async function draw(name) {
-  const plate = $(`${name}-chart`), width = plate.clientWidth;
-  drawn.set(name, width);
+  const turn = ask(name), plate = $(`${name}-chart`);
   let made;
   try {
-    made = CHARTS[name](width);
+    made = CHARTS[name](plate.clientWidth);
     if (!made.empty) await library();
   } catch (error) {
     made = { empty: `No chart: this browser cannot draw it (${error.message}). The picture is plots/${name}.png.` };
   }
+  if (turn !== asked.get(name)) return;
   if (made.empty) {
     if (plate.data) window.Plotly.purge(plate);
     const words = document.createElement("p");
@@ -306,7 +311,7 @@ async function draw(name) {
   $(`${name}-key`).replaceChildren(...(made.key ?? []).slice(0, 60).map((one) => entry(name, one)));
   $(`${name}-note`).textContent = made.note ?? "";
   plate.style.minHeight = "";
-  plate.dataset.drawn = String(Number(plate.dataset.drawn ?? 0) + 1);
+  if (turn === asked.get(name)) plate.ariaBusy = "false";
 }
 // The key below a chart: buttons that hide and show what they name, with shift all but that.
 const gone = new Map();  // chart → what is hidden
@@ -337,7 +342,8 @@ const PATTERNS = { "": (paint) => paint, "/": (paint) => stripes("-45deg", paint
 let waiting = 0;
 function redraw() {
   clearTimeout(waiting);
-  waiting = setTimeout(() => { for (const name of drawn.keys()) draw(name); }, 60);
+  for (const name of asked.keys()) ask(name);
+  waiting = setTimeout(() => { for (const name of asked.keys()) draw(name); }, 60);
 }
 
 // Arrow keys go through the points of a chart from left to right, plot by plot.

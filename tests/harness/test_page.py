@@ -89,15 +89,14 @@ class Opened:
         self.page.goto(path.as_uri())
         self.page.wait_for_selector("html[data-ready]")
 
-    def drawn(self, name: str, times: int = 1) -> None:
+    def drawn(self, name: str) -> None:
+        """Scrolls to a chart and waits until it shows the present choices."""
         self.page.locator(f"#{name}").scroll_into_view_if_needed()
-        self.page.wait_for_function(
-            "([id, n]) => Number(document.getElementById(id).dataset.drawn ?? 0) >= n",
-            arg=[f"{name}-chart", times],
-        )
+        self.page.wait_for_selector(f"#{name}-chart[aria-busy=false]")
 
-    def count(self, name: str) -> int:
-        return int(self.page.get_attribute(f"#{name}-chart", "data-drawn") or 0)
+    def settled(self) -> None:
+        """Waits until no chart is being drawn."""
+        self.page.wait_for_function("() => !document.querySelector('.plate[aria-busy=true]')")
 
     def rows(self) -> list[list[str]]:
         """The board's visible rows with a score, cell by cell."""
@@ -126,6 +125,7 @@ def opened(whole):
     """The same, as it was at first."""
     whole.page.click("#reset")
     whole.page.evaluate("sessionStorage.clear()")
+    whole.settled()
     yield whole
     assert whole.complaints == []
 
@@ -187,7 +187,6 @@ def test_within_settings_sorting_keeps_the_settings_apart(opened):
 
 def test_filtering_acts_on_board_and_charts(opened):
     page = opened.page
-    before = opened.count("pareto")
     all_rows = len(opened.rows())
     page.fill("#search", "rds")
     page.wait_for_function("() => document.getElementById('count').textContent.startsWith('4 ')")
@@ -195,8 +194,7 @@ def test_filtering_acts_on_board_and_charts(opened):
     page.select_option("[data-choice=budget]", "64")
     assert len(opened.rows()) == 2
     assert page.locator("#cells th.group:visible").count() == 2
-    opened.drawn("pareto", before + 1)
-    page.wait_for_timeout(150)
+    opened.settled()
     points = page.evaluate(
         "document.getElementById('pareto-chart').data.flatMap(t => t.customdata ?? []).length"
     )
@@ -273,9 +271,8 @@ def test_measured_and_paper_flops_total_and_selection(opened):
     # By hand: pool pass 5e9 a row of 2,000, training 2.1e9 x 64 rows x 3; the paper's 2 x and 9e9.
     assert cheapest() == pytest.approx(1e13 + 2.1e9 * 64 * 3, rel=1e-4)
     for label, value in (("paper's", 2e13 + 9e9 * 64 * 3), ("selection only", 2e13)):
-        before = opened.count("pareto")
         page.locator("[data-for=pareto] label", has_text=label).click()
-        opened.drawn("pareto", before + 1)
+        opened.settled()
         assert cheapest() == pytest.approx(value, rel=1e-4)
     # The same switch under the other chart says the same.
     assert (
@@ -291,11 +288,13 @@ def test_the_key_hides_and_shows(opened):
     page = opened.page
     button = page.locator("#pareto-key button", has_text="length")
     button.click()
+    opened.settled()
     assert button.get_attribute("aria-pressed") == "false"
     shown = """document.getElementById('pareto-chart').data
       .filter(t => t.visible !== false && t.customdata).length"""
     hidden = page.evaluate(shown)
     button.click()
+    opened.settled()
     assert page.evaluate(shown) == hidden + 1
     assert button.get_attribute("aria-pressed") == "true"
 
