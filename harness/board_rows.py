@@ -22,11 +22,12 @@ CELL = (
 COSTS = ("flops_select", "flops_train", "flops_total", "flops_paper", "tokens_train", "seconds",
           "peak_memory_mb")  # fmt: skip
 FIRST = ("run_id", "status", "method", "pool", "pool_size", "budget", "target", "model",
+FURTHER_COSTS = ("flops_paper_select",)  # came later: they stand behind the columns that were there
           "selector_model", "recipe", "seed", *BENCHMARKS, "mean", *COSTS, "error")  # fmt: skip
 LAST = (
     "mean_stderr", "n_benchmarks", "floor", "suite", "judge", "scored",
     "seconds_select", "seconds_train", "seconds_evaluate", "flops_evaluate", "flops_spent",
-    "rows_trained", "rows_without_labels", "rows_truncated", "git_commit",
+    "rows_trained", "rows_without_labels", "rows_truncated", "git_commit", *FURTHER_COSTS,
 )  # fmt: skip
 
 
@@ -48,6 +49,7 @@ def run_row(record: Record, benchmarks: Sequence[str]) -> dict[str, Any]:
         "flops_evaluate": record.cost("evaluate"),
         "flops_spent": sum(entry.flops for entry in record.ledger if not entry.reused),
         "tokens_train": record.cost("train", column="tokens"),
+        "flops_paper_select": record.cost(*SELECTION, column="flops_paper"),
         "seconds": record.seconds,
         "seconds_select": float(record.cost(*SELECTION, column="seconds")),
         "seconds_train": float(record.cost("train", column="seconds")),

@@ -7,7 +7,16 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from harness.board_rows import BENCHMARKS, CELL, COSTS, present, score_columns, suite_of, task_of
+from harness.board_rows import (
+    BENCHMARKS,
+    CELL,
+    COSTS,
+    FURTHER_COSTS,
+    present,
+    score_columns,
+    suite_of,
+    task_of,
+)
 from harness.record import Record
 
 SINGLE_TASK = "single_task"
@@ -88,7 +97,7 @@ def _composed(
         name: (scores[name], record.run_id)
         for name, (record, _) in zip(names, members, strict=True)
     }
-    for name in COSTS:
+    for name in (*COSTS, *FURTHER_COSTS):
         values = present([one for _, one in members], name)
         row[name] = statistics.fmean(values) if values else None
     return row

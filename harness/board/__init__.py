@@ -37,6 +37,7 @@ from harness.board_rows import (
     CELL,
     COSTS,
     FIRST,
+    FURTHER_COSTS,
     LAST,
     STAGES,
     column,
@@ -215,7 +216,7 @@ def _aggregate(
             cell[f"{name}_stderr"] = (
                 math.sqrt(statistics.fmean(error**2 for error in errors)) if errors else None
             )
-        for name in COSTS:
+        for name in (*COSTS, *FURTHER_COSTS):
             values = present(done, name)
             cell[name] = statistics.fmean(values) if values else None
         aggregated.append(Entry(cell, done))
@@ -246,7 +247,7 @@ def _leaderboard(
     columns = [
         *CELL[:6], "rank", "n_seeds", "n_failed", "mean", "mean_sd", "mean_stderr",
         *wanted_columns,
-        *COSTS, *CELL[6:], "floor", "part_of",
+        *COSTS, *CELL[6:], "floor", "part_of", *FURTHER_COSTS,
         *(f"{name}_{kind}" for name in wanted_columns for kind in ("sd", "stderr")),
         *MEAN_COLUMNS,
         *(f"{name}_{kind}" for name in wanted_columns for kind in BENCHMARK_COLUMNS),

@@ -5,6 +5,7 @@ const blocks = board ? [...board.tBodies].map((body) => ({ body, head: body.rows
 function number(key, at) {
   if (key === "method") return word("method", at).toLowerCase();
   if (key.startsWith("b:")) return cells[key].score[at];
+  if (key === "frontier_probability") return chance(at);
   const costs = { "cost:total": ["measured", "total"], "cost:select": ["measured", "select"], "cost:paper": ["paper", "total"] }[key];
   if (costs) return cost(at, ...costs);
   if (key === "cost:train") return cost(at, "measured", "total") - cost(at, "measured", "select");
@@ -51,6 +52,17 @@ function filter() {
   $("count").textContent = `${new Set(left.map((row) => row.dataset.cell)).size} of ${all.size} rows`;
   if ($("every-run").open) listRuns();
 }
+// The board's column of chances follows the charts' switches, as what a point says does.
+function chances() {
+  const heads = [...board.tHead.rows[0].cells], at = heads.findIndex((head) => head.dataset.key === "frontier_probability");
+  heads[at].title = `share of bootstrap draws in which nothing cheaper is as good (${costWords()})`;
+  for (const row of blocks.flatMap((block) => block.order)) {
+    const share = chance(Number(row.dataset.cell)), cell = row.cells[at];
+    cell.textContent = known(share) ? `${Math.round(100 * share)} %` : "";
+    cell.classList.toggle("soft", known(share) && share < 0.005);
+  }
+  if (state.sort[0] === "frontier_probability") { arrange(); filter(); }
+}
 function columnsShown() {
   const heads = [...board.tHead.rows[0].cells];
   const off = heads.map((head) => state.hidden.includes(head.dataset.group));
@@ -86,7 +98,12 @@ function switches() {
   filled += 1;
   for (const place of document.querySelectorAll(".controls[data-for]")) {
     const name = place.dataset.for, uses = USES[name], parts = [];
-    const set = (key) => (chosen) => { state[key] = chosen; switches(); redraw(); };
+    const set = (key) => (chosen) => {
+      state[key] = chosen;
+      if (board && ["costs", "part"].includes(key)) chances();
+      switches();
+      redraw();
+    };
     if (uses.includes("panel") && data.panels.length > 1) {
       parts.push(choose("setting", data.panels.map((words, at) => [at, words]), state.panel, (at) => { state.panel = Number(at); switches(); redraw(); }));
     }
@@ -133,7 +150,7 @@ function listen(change) {
     state.hidden = [...$("columns").querySelectorAll("input:not(:checked)")].map((box) => box.value);
     columnsShown();
   });
-  $("reset").addEventListener("click", () => { Object.assign(state, FRESH()); filters(); arrange(); columnsShown(); change(); });
+  $("reset").addEventListener("click", () => { Object.assign(state, FRESH()); filters(); chances(); arrange(); columnsShown(); change(); });
   board.tHead.addEventListener("click", (event) => {
     const key = event.target.closest("button")?.parentElement.dataset.key;
     if (!key) return;
@@ -169,6 +186,7 @@ if (board) {
   $("filters").hidden = false;
   if (state.sort[0] || state.oneList) arrange();
   columnsShown();
+  chances();
   filter();
 }
 $("every-run").hidden = !data.runs.rows.length;

@@ -50,9 +50,8 @@ const byLabel = (members) => { const names = labels(members); return groupBy(mem
 
 // -- score against compute ------------------------------------------------------------------------
 
-function frontier(members) {
+function frontier(members, best = -Infinity) {  // of those that score more than what is free
   const kept = [];
-  let best = -Infinity;
   for (const at of [...members].sort((a, b) => cost(a) - cost(b) || cells.mean[b] - cells.mean[a])) {
     if (cells.mean[at] > best) { best = cells.mean[at]; kept.push(at); }
   }
@@ -60,7 +59,7 @@ function frontier(members) {
 }
 function pareto(width) {
   const members = panelCells(state.panel);
-  const free = members.filter((at) => !cells.floor[at] && !(cost(at) > 0));
+  const free = members.filter((at) => !cells.floor[at] && !(cost(at) > 0));  // or of unknown cost
   const rivals = members.filter((at) => !cells.floor[at] && cost(at) > 0);
   if (!rivals.length) return { empty: free.length ? "Nothing here costs any FLOPs: choose total costs." : "No finished run with a score and a cost." };
   const names = labels(members), budgets = [...new Set(rivals.map((at) => cells.budget[at]))].sort((a, b) => a - b);
@@ -68,8 +67,9 @@ function pareto(width) {
   const size = (at) => 8 + Math.min(3, 8 / Math.max(sizes.length - 1, 1)) * sizes.indexOf(cells.pool_size[at]);
   const costs = rivals.map((at) => cost(at)), low = Math.min(...costs), high = Math.max(...costs);
   const room = Math.max(0.1 * Math.log10(high / low), 0.15), range = [Math.log10(low) - room, Math.log10(high) + room];
-  const traces = [], edge = frontier(rivals), heights = members.map((at) => cells.mean[at]);
-  traces.push({ x: [...edge.map((at) => cost(at)), 10 ** range[1]], y: [...edge, edge.at(-1)].map((at) => cells.mean[at]), mode: "lines",
+  const traces = [], best = Math.max(-Infinity, ...free.filter((at) => cost(at, state.costs, "total") > 0).map((at) => cells.mean[at])), edge = frontier(rivals, best), heights = members.map((at) => cells.mean[at]);
+  const steps = [...(best > -Infinity ? [[10 ** range[0], best]] : []), ...edge.map((at) => [cost(at), cells.mean[at]])];
+  traces.push({ x: [...steps.map(([x]) => x), 10 ** range[1]], y: [...steps, steps.at(-1)].map(([, y]) => y), mode: "lines",
     line: { shape: "hv", width: 7, color: "rgba(150,150,150,.4)" }, hoverinfo: "skip", name: "frontier", legendgroup: " frontier" });
   const series = [...groupBy(rivals, (at) => names.get(at))].sort(), many = rivals.length > 120, first = new Set(edge);
   const lastOf = (line) => line.reduce((a, b) => (cost(b) >= cost(a) ? b : a));
@@ -94,7 +94,7 @@ function pareto(width) {
   traces.push(...floorLines(members.filter((at) => cells.floor[at]), names, [10 ** (range[0] + 1e-6), 10 ** range[1]], Math.max(...heights) - Math.min(...heights)));
   const key = [...series.map(([name, line]) => ({ key: name, words: name, colour: colour(line[0]), sign: "●" })), { key: " frontier", words: "Pareto frontier", colour: "rgba(150,150,150,.6)", sign: "▬" },
     ...(budgets.length > 1 ? budgets.map((budget, at) => ({ words: `budget ${whole(budget)}`, colour: "#606060", sign: GLYPHS[at % GLYPHS.length] })) : [])];
-  return { traces, key, note: [free.length ? `${free.length} without cost are left out.` : "", many ? "Of so many points the lines are left out, and the bars but on the frontier: filter, or point at one." : "", `Hollow: not told from ${data.reference}.`].filter(Boolean).join(" "),
+  return { traces, key, note: [free.length ? `${free.length} without cost are left out${best > -Infinity ? `; the frontier begins with the best of them, ${fixed(best)} %` : ""}.` : "", many ? "Of so many points the lines are left out, and the bars but on the frontier: filter, or point at one." : "", `Hollow: not told from ${data.reference}.`].filter(Boolean).join(" "),
     layout: base(width, width < 560 ? 420 : 540, {
       xaxis: axis({ type: "log", range, title: title(costWords()), ...powers(range) }),
       yaxis: axis({ title: title("mean score, %"), rangemode: "normal" }) }) };

@@ -92,6 +92,7 @@ function cost(at, convention = state.costs, part = state.part) {
   return data.stages.reduce((sum, stage, place) =>
     sum + (SELECTION.includes(stage) || (part === "total" && stage === "train") ? row[place] : 0), 0);
 }
+const chance = (at) => cells[`frontier_probability${state.costs === "paper" ? "_paper" : ""}${state.part === "select" ? "_select" : ""}`][at];
 const costWords = () => `${state.costs === "paper" ? "FLOPs in the paper's convention" : "measured FLOPs"}, ${state.part === "total" ? "selection + fine-tuning" : "selection only"}`;
 
 const CHOICES = ["pool", "pool_size", "budget", "target", "model", "selector_model", "recipe", "suite", "judge"];
@@ -151,10 +152,7 @@ function saying(at, label) {
   if (known(cells.rank[at])) {
     lines.push(`rank ${cells.rank[at]}` + (known(cells.rank_low[at]) ? ` (${cells.rank_low[at]} to ${cells.rank_high[at]})` : "") + (cells.tied_with_best[at] && cells.rank[at] !== 1 ? ", not told from the best" : ""));
   }
-  if (known(cells.frontier_probability[at])) {
-    lines.push(`on the frontier in ${Math.round(100 * cells.frontier_probability[at])} % of draws` +
-      (state.costs === "measured" && state.part === "total" ? "" : " (measured, total)"));
-  }
+  if (known(chance(at))) lines.push(`on the frontier in ${Math.round(100 * chance(at))} % of draws`);
   lines.push(...costLines(at));
   return lines;
 }

@@ -48,7 +48,8 @@ def heads(board: Board, benchmarks: list[str]) -> list[Head]:
         Head("p_holm", "p", "chance", "two-sided, corrected after Holm within the setting"),
         Head("rank", "rank", "chance", "95 % of the bootstrap draws"),
         Head("frontier_probability", "frontier", "chance",
-             "share of bootstrap draws in which nothing cheaper is as good"),
+             "share of bootstrap draws in which nothing cheaper is as good (measured FLOPs, "
+             "selection + fine-tuning)"),
         Head("cost:total", "FLOPs", "", "measured, selection and fine-tuning"),
         *(Head(f"b:{name}", name, "benchmarks") for name in benchmarks),
         Head("cost:select", "to select", "costs", "measured FLOPs of the selection"),

@@ -21,6 +21,7 @@ from harness.report.style import (
     short,
     spread,
 )
+from harness.statistics.frontier import FRONTIERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +31,8 @@ CAPTION = (
     "Mean score of the benchmarks against the measured FLOPs of selection and fine-tuning "
     "together. A line joins a method's pool sizes at one budget; a larger marker is a larger pool. "
     "Nothing lies above and to the left of the step. Bars: 95 % interval, from the test items and, "
-    "where there are several, the seeds."
+    "where there are several, the seeds. How likely a point is on the step, by "
+    "measured FLOPs and by the paper's, in total and to select alone, is in the data."
 )
 
 _PANEL_HEIGHT = 5.6  # inches
@@ -48,6 +50,7 @@ def pareto_data(board: Board) -> pd.DataFrame:
         "panel", "series", "method", "pool", "pool_size", "budget", "target", "model",
         "selector_model", "recipe", "suite", "judge", "floor", "n_seeds", "flops_select",
         "flops_train", "flops_total", "mean", "low", "high", "error_kind", "on_frontier",
+        "flops_paper", "flops_paper_select", *FRONTIERS,
     ]  # fmt: skip
     return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
 

@@ -247,7 +247,7 @@ def _grey(board: Board) -> str:
         "standard deviation over seeds; intervals: paired on items, seeds included where there are "
         "several; sees: difference found in 80 % of cases; rank: 95 % of the bootstrap; avg rank: "
         "over the benchmarks; "
-        "frontier: share of it in which nothing cheaper is as good"
+        "frontier: share of it in which nothing cheaper (measured, in total) is as good"
     )
 
 

@@ -18,13 +18,14 @@ from harness.statistics import compare, ranks
 from harness.statistics.bootstrap import Sampled, sample
 from harness.statistics.design import Cell, Result, design
 from harness.statistics.items import ItemScores
+from harness.statistics.frontier import FRONTIERS, add_frontiers
 
 ALPHA = 0.05
 CONTEST = ("suite", "judge", "model", "recipe", "pool", "pool_size", "budget")
 MEAN_COLUMNS = (
     "reference", "difference", "difference_low", "difference_high", "p", "p_holm", "tie",
     "tied_with_best", "minimum_detectable", "noise", "mean_low", "mean_high", "mean_rank",
-    "rank_low", "rank_high", "frontier_probability",
+    "rank_low", "rank_high", *FRONTIERS,
 )  # fmt: skip
 BENCHMARK_COLUMNS = (
     "low", "high", "difference", "difference_low", "difference_high", "p_holm", "tie",
@@ -114,16 +115,13 @@ def _group(
     recipes: dict[str, list[int]] = defaultdict(list)
     for at, entry in enumerate(members):
         contests[tuple(entry.row[name] for name in CONTEST)].append(at)
-        if not entry.row["floor"] and entry.row["flops_total"]:
+        if not entry.row["floor"]:
             recipes[entry.row["recipe"]].append(at)
     for inside in contests.values():
         _contest(members, np.array(inside), sampled, columns, statistics)
     for inside in recipes.values():
-        places = np.array(inside)
-        cost = np.array([members[at].row["flops_total"] for at in inside], dtype=float)
-        chance = ranks.frontier_probability(cost, _draws(sampled, -1, places))
-        for at, value in zip(inside, chance, strict=True):
-            members[at].row["frontier_probability"] = float(value)
+        draws = _draws(sampled, -1, np.array(inside))
+        add_frontiers([members[at].row for at in inside], draws)
     _decisions(members, sampled, statistics)
 
 

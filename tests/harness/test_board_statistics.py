@@ -79,6 +79,30 @@ def test_a_difference_and_a_tie(tmp_path):
     assert not board.statistics.notes and not board.warnings
 
 
+def test_the_chance_of_the_frontier_goes_by_the_costs_that_are_asked_for(tmp_path):
+    """Scores far apart, so that chances are 0 or 1; each way to count has an order of its own."""
+    # method: score's skill, then FLOPs to select and to train, measured and by the paper.
+    table = {"free": (0, 0, 5, 0, 1), "mid": (1, 2, 1, 9, 1), "best": (3, 2, 9, 3, 1)}
+    for method, (skill, select, train, paper_select, paper_train) in table.items():
+        ledger = [
+            StageCost(stage="score", flops=select, flops_paper=paper_select),
+            StageCost(stage="train", flops=train, flops_paper=paper_train),
+        ]
+        run(tmp_path, method, skill=skill, ledger=ledger)
+    run(tmp_path, "unpriced", skill=5, ledger=[])
+    run(tmp_path, "floor", skill=9, floor=True)
+    rows = rows_of(read_board([tmp_path]))
+    wanted = {
+        "": {"free": 0, "mid": 1, "best": 1},  # 5, 3, 11: the free one is dearer than mid
+        "_select": {"free": 1, "mid": 0, "best": 1},  # 0, 2, 2
+        "_paper": {"free": 1, "mid": 0, "best": 1},  # 1, 10, 4
+        "_paper_select": {"free": 1, "mid": 0, "best": 1},  # 0, 9, 3
+    }
+    for kind, chances in wanted.items():
+        assert rows[f"frontier_probability{kind}"].dropna().to_dict() == chances, kind
+    assert rows.flops_paper_select[list(table)].to_list() == [0, 9, 3]
+
+
 def test_the_reference_is_a_choice(tmp_path):
     rows = rows_of(read_board([sweep(tmp_path)], "good"))
     assert rows.loc["random", "difference_high"] < 0 and rows.loc["random", "reference"] == "good"

@@ -284,6 +284,34 @@ def test_measured_and_paper_flops_total_and_selection(opened):
     assert "without cost are left out" in page.locator("#pareto-note").inner_text()
 
 
+def test_the_chance_of_the_frontier_is_of_the_costs_that_are_shown(opened):
+    page = opened.page
+    script = """name => [...document.querySelectorAll("#cells tr[data-cell]")].map(row => {
+      const at = Number(row.dataset.cell), heads = [...board.tHead.rows[0].cells];
+      const said = saying(at, "").find(line => line.startsWith("on the frontier"));
+      const place = heads.findIndex(head => head.dataset.key === "frontier_probability");
+      return [cells[name][at], row.cells[place].innerText, said ?? ""];
+    })"""
+    seen = []
+    for label, name in (
+        (None, "frontier_probability"), ("paper's", "frontier_probability_paper"),
+        ("selection only", "frontier_probability_paper_select"),
+        ("measured", "frontier_probability_select"),
+    ):  # fmt: skip
+        if label:
+            page.locator("[data-for=pareto] label", has_text=label).click()
+            opened.settled()
+        rows = page.evaluate(script, name)
+        for share, written, said in rows:
+            words = "" if share is None else f"{int(100 * share + 0.5)} %"
+            assert written == words and said == (words and f"on the frontier in {words} of draws")
+        seen.append([share for share, *_ in rows])
+        assert any(seen[-1])
+    assert seen[0] != seen[3]  # what is chosen without a pass costs nothing to select
+    title = page.get_attribute("th[data-key=frontier_probability]", "title")
+    assert "measured FLOPs, selection only" in title
+
+
 def test_the_key_hides_and_shows(opened):
     page = opened.page
     button = page.locator("#pareto-key button", has_text="length")
