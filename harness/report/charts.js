@@ -4,8 +4,6 @@ const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "triangle-down", 
 const STAGE_COLOURS = { warmup: "#CC79A7", score: "#0072B2", queries: "#56B4E9", train: "#E69F00", evaluate: "#999999" };
 const STAGE_SHAPES = { warmup: "x", score: "", queries: "/", train: ".", evaluate: "" };
 const GLYPHS = ["●", "■", "◆", "▲", "▼", "⬟", "✚", "✖", "★", "⬢"];
-const SOURCE_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#44AA99",
-  "#332288", "#999933", "#7fb7d8", "#eaae80", "#80ceb9", "#e5bbd3", "#c8c8c8"];
 const SOURCE_SHAPES = ["", "", "", "", "", "", "", "/", "/", "/", "x", "x", "x", ".", ""];
 const touch = matchMedia("(pointer: coarse)").matches;
 
@@ -203,7 +201,7 @@ function sources(width) {
   if (pool) rows.unshift(["(the pool itself)", share(pool.rows)]);
   const last = data.sources.names.length - 1, other = last === 14;
   const says = (row, place) => [row[0], `${data.sources.names[place]}: ${fixed(row[1][place])} % of the rows`, ...(pool && row !== rows[0] ? [`in the pool: ${fixed(rows[0][1][place])} %`] : [])];
-  return stacked(width, rows, data.sources.names, "share of rows, %", says, SOURCE_COLOURS, SOURCE_SHAPES.map((shape, at) => (other && at === last ? "" : shape)), { range: [0, 100] });
+  return stacked(width, rows, data.sources.names, "share of rows, %", says, data.sources.colours, SOURCE_SHAPES.map((shape, at) => (other && at === last ? "" : shape)), { range: [0, 100] });
 }
 function scores(width) {
   const group = groupOf(), members = groupCells(group).filter((at) => cells.budget[at]);

@@ -17,6 +17,7 @@ from harness.board import Board
 from harness.board_rows import CELL, STAGES, scored_on
 from harness.record import Record
 from harness.report.selected import Selections, histogram
+from harness.report.sources import COLOURS, MOST, OTHER
 from harness.report.style import colours
 from harness.report.table import contests
 from harness.single_task import SINGLE_TASK
@@ -28,8 +29,6 @@ _NUMBERS = (
     "seconds", *(name for name in MEAN_COLUMNS if name not in ("reference", "noise")),
 )  # fmt: skip
 _PANEL = ("suite", "judge", "model", "recipe")
-_MOST_SOURCES = 14  # as many have a colour; the others are one
-OTHER = "other sources"
 
 
 def page_data(board: Board, selections: Selections) -> dict[str, Any]:
@@ -144,7 +143,7 @@ def _sources(table: pd.DataFrame, members: Sequence[Sequence[Record]]) -> dict[s
         total = sum(counts.values()) or 1
         for name, count in counts.items():
             largest[name] = max(largest.get(name, 0.0), count / total)
-    kept = sorted(sorted(largest, key=lambda name: (-largest[name], name))[:_MOST_SOURCES])
+    kept = sorted(sorted(largest, key=lambda name: (-largest[name], name))[:MOST])
     names = kept + [OTHER] * (len(largest) > len(kept))
 
     def row(counts: Counter[str]) -> list[int]:
@@ -155,6 +154,7 @@ def _sources(table: pd.DataFrame, members: Sequence[Sequence[Record]]) -> dict[s
     return {
         "names": names,
         "cells": [row(counts) for counts in picked],
+        "colours": COLOURS,
         "pools": [
             {"pool": pool, "pool_size": size, "rows": row(counts)}
             for (pool, size), counts in sorted(pools.items())

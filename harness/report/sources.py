@@ -21,8 +21,8 @@ CAPTION = (
 POOL = "(the pool itself)"
 OTHER = "other sources"
 MOST = 14  # sources with a colour of their own
-# The palette again, lighter, for the sources after the tenth.
-_COLOURS = (*PALETTE, "#7fb7d8", "#eaae80", "#80ceb9", "#e5bbd3")
+# Lighter ones for the sources after the tenth; the last is that of OTHER.
+COLOURS = (*PALETTE, "#7fb7d8", "#eaae80", "#80ceb9", "#e5bbd3", OTHER_COLOUR)
 
 
 def source_data(board: Board) -> pd.DataFrame:
@@ -86,7 +86,7 @@ def draw_sources(data: pd.DataFrame) -> Figure:
     left = pd.Series(0.0, index=stacked.index)
     positions = [at + (0.35 if at else 0.0) for at in range(len(stacked))]  # a gap below the pool
     for at, name in enumerate(stacked.columns):
-        colour = OTHER_COLOUR if name == OTHER else _COLOURS[at]
+        colour = OTHER_COLOUR if name == OTHER else COLOURS[at]
         share = 100 * stacked[name]
         axes.barh(
             positions, share, left=left, height=0.78, color=colour, edgecolor="white",

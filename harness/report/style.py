@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 # Told apart under the common kinds of colour blindness (after Okabe & Ito and Paul Tol).
 PALETTE = (
-    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00",
-    "#56B4E9", "#882255", "#44AA99", "#332288", "#999933",
+    "#3388ff", "#ff1111", "#33bb99", "#dd33bb", "#ff9922",
+    "#0000bb", "#997766", "#6600ff", "#dd99ee", "#660077",
 )  # fmt: skip
 REFERENCE_COLOUR = "#4d4d4d"
 FLOOR_COLOUR = "#767676"

@@ -476,4 +476,39 @@ def test_short_and_spread():
     assert spread([5, 5, 5], 1, 0, 10) == [5, 6, 7]
     assert spread([9.5, 9.6], 1, 0, 10) == [9, 10]
     crowded = spread([5] * 30, 1, 0, 10)
+# What a deuteranope and a protanope see of linear RGB (Machado, Oliveira and Fernandes 2009).
+SEEN = {
+    "as it is": np.eye(3),
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+                     [-0.011820, 0.042940, 0.968881]],
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+                   [-0.003882, -0.048116, 1.051998]],
+}  # fmt: skip
+
+
+def oklab(colours, seen) -> np.ndarray:
+    """Ottosson's Oklab [colours, 3] times 100: a distance of 2 is about the least one sees."""
+    rgb = np.array([[int(c[at : at + 2], 16) / 255 for at in (1, 3, 5)] for c in colours])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(linear @ np.transpose(seen), 0, 1)
+    lms = linear @ np.transpose(
+        [[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566],
+         [0.0883024619, 0.2817188376, 0.6299787005]]
+    )  # fmt: skip
+    return 100 * np.cbrt(lms) @ np.transpose(
+        [[0.2104542553, 0.7936177850, -0.0040720468], [1.9779984951, -2.4285922050, 0.4505937099],
+         [0.0259040371, 0.7827717662, -0.8086757660]]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("sight", "apart"), [("as it is", 15), ("deuteranopia", 10),
+                                              ("protanopia", 10)])  # fmt: skip
+def test_methods_of_one_board_are_told_apart_by_colour(sight, apart):
+    shipped = ["random", "balanced", "length", "mid_ppl", "top_ppl", "rds_plus", "less_micro",
+               "bm25", "ifd", "embed_gtr", "embed_nv"]  # fmt: skip
+    seen = oklab(colours(shipped).values(), SEEN[sight])
+    distances = np.linalg.norm(seen[:, None] - seen, axis=-1)[np.triu_indices(len(shipped), 1)]
+    assert distances.min() >= apart
+
+
     assert min(crowded) >= -1e-9 and max(crowded) <= 10 + 1e-9
