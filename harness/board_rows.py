@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,14 +22,16 @@ CELL = (
 
 COSTS = ("flops_select", "flops_train", "flops_total", "flops_paper", "tokens_train", "seconds",
           "peak_memory_mb")  # fmt: skip
-FIRST = ("run_id", "status", "method", "pool", "pool_size", "budget", "target", "model",
 FURTHER_COSTS = ("flops_paper_select",)  # came later: they stand behind the columns that were there
+FIRST = ("run_id", "status", "method", "pool", "pool_size", "budget", "target", "model",
           "selector_model", "recipe", "seed", *BENCHMARKS, "mean", *COSTS, "error")  # fmt: skip
 LAST = (
     "mean_stderr", "n_benchmarks", "floor", "suite", "judge", "scored",
     "seconds_select", "seconds_train", "seconds_evaluate", "flops_evaluate", "flops_spent",
     "rows_trained", "rows_without_labels", "rows_truncated", "git_commit", *FURTHER_COSTS,
 )  # fmt: skip
+
+REFERENCE_METHOD = "random"  # what the others are held against where nobody asks for another
 
 
 def column(name: str) -> str:
@@ -46,10 +49,10 @@ def run_row(record: Record, benchmarks: Sequence[str]) -> dict[str, Any]:
     row |= {name: getattr(record, name) for name in ("flops_select", "flops_train", "flops_total")}
     row |= {
         "flops_paper": record.flops_paper,
+        "flops_paper_select": record.cost(*SELECTION, column="flops_paper"),
         "flops_evaluate": record.cost("evaluate"),
         "flops_spent": sum(entry.flops for entry in record.ledger if not entry.reused),
         "tokens_train": record.cost("train", column="tokens"),
-        "flops_paper_select": record.cost(*SELECTION, column="flops_paper"),
         "seconds": record.seconds,
         "seconds_select": float(record.cost(*SELECTION, column="seconds")),
         "seconds_train": float(record.cost("train", column="seconds")),
@@ -109,6 +112,20 @@ def scored_on(record: Record) -> str:
     if not names or not suite or names >= set(suite):
         return "suite"
     return "+".join(name for name in suite if name in names)
+
+
+def asked_report(record: Record) -> dict[str, Any]:
+    """What the record's configuration asks of reports; earlier records have ``compare`` alone."""
+    asked = record.config.get("report")
+    return asked if isinstance(asked, dict) else {"compare": record.config.get("compare")}
+
+
+def asked_reference(records: Iterable[Record]) -> str:
+    """The method that most records want the others held against; the first by name of several."""
+    asked = Counter(
+        str(name) for record in records if (name := asked_report(record).get("reference"))
+    )
+    return min(asked, key=lambda name: (-asked[name], name), default=REFERENCE_METHOD)
 
 
 def present(rows: Iterable[dict[str, Any]], name: str) -> list[float]:

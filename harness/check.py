@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
@@ -21,6 +21,9 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:
+    from harness.settings import ReportSettings, Settings
 
 MOST_CHOICES = 60  # of a sweep that are built one by one; a compose takes some 50 ms
 _CONFIG_DIR = ("--config-dir", "-cd")
@@ -45,6 +48,7 @@ class Request:
     out: Path
     until: str
     multirun: bool
+    report: ReportSettings
     jobs: tuple[str, ...] | None = None
 
 
@@ -74,12 +78,9 @@ def check(arguments: list[str]) -> Request:
             _check_groups(parsed)
         if not multirun:
             _refuse_sweep(parsed)
-        config = None
-        for choice in _each_choice(parsed):
-            config = config or choice.config
-            choice.build()
-    assert config is not None
-    return Request(Path(config.out), str(config.until), multirun, jobs)
+        _refuse_several_reports(parsed)
+        first, *_ = [choice.build() for choice in _each_choice(parsed)]
+    return Request(first.out, first.until, multirun, first.report, jobs)
 
 
 def describe() -> tuple[str, str]:
@@ -265,12 +266,12 @@ class _Choice:
                 raise
         return self._config
 
-    def build(self) -> None:
+    def build(self) -> Settings:
         from harness.settings import ConfigError, build
 
         plain = {key: value for key, value in self.config.items_ex(resolve=False) if key != "hydra"}
         try:
-            build(OmegaConf.create(plain))
+            return build(OmegaConf.create(plain))
         except ConfigError as error:
             raise UsageError(str(error).replace("\n", "\n       ")) from error
 
@@ -339,6 +340,17 @@ def _refuse_sweep(parsed: list[Override]) -> None:
     swept = [str(o.input_line) for o in parsed if o.is_sweep_override()]
     if swept:
         raise UsageError(f"{swept[0]} lists several values, which is a sweep: add -m")
+
+
+def _refuse_several_reports(parsed: list[Override]) -> None:
+    for override in parsed:
+        if override.is_sweep_override() and _key(override).startswith("report."):
+            key, values = _key(override), _values(override)
+            list_word = f" or, for several tables, {key}=[{','.join(values)}]"
+            raise UsageError(
+                f"{override.input_line}: a sweep has one report. Give one value: "
+                f"{key}={values[0]}{list_word * (key == 'report.compare')}"
+            )
 
 
 def _nearest(word: str, options: list[str]) -> str:

@@ -104,8 +104,11 @@ def _report(request: Request) -> None:
     if request.until == "record" and (request.out / "records").is_dir():
         from harness.report import build_report, print_summary
 
-        paths = build_report([request.out], request.out, if_changed=True)
-        print_summary(request.out, paths)
+        compare, reference = request.report.compare, request.report.reference
+        paths = build_report(
+            [request.out], request.out, compare, reference=reference, if_changed=True
+        )
+        print_summary(request.out, paths, compare, reference)
 
 
 def _calm_libraries() -> None:

@@ -207,7 +207,8 @@ def _unplanned(settings: Settings) -> Record:
 
 
 def _unplanned_id(settings: Settings) -> str:
-    config = {k: v for k, v in settings.resolved.items() if k not in ("out", "store", "progress")}
+    apart = ("out", "store", "progress", "report")
+    config = {k: v for k, v in settings.resolved.items() if k not in apart}
     return f"{settings.method.name}-s{settings.seed}-{digest(config, 8)}"
 
 

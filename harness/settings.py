@@ -6,6 +6,7 @@ their modules import no torch, so every mistake in a configuration shows within 
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -47,6 +48,34 @@ class Tracker(Component):
     report_to: list[str] = Field(default_factory=list)
 
 
+class ReportSettings(BaseModel):
+    """How the runs of a folder are shown; no part of what a run is.
+
+    Attributes:
+        compare: published tables to lay beside the runs.
+        reference: the method that the others are held against, as the board names it.
+        refresh: seconds between two renewals of a running sweep's page; 0: none before its end.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    compare: list[str] = Field(default_factory=list)
+    reference: Annotated[str, Field(min_length=1)] = "random"
+    refresh: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30.0
+
+    @field_validator("compare", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("compare")
+    @classmethod
+    def _published(cls, value: list[str]) -> list[str]:
+        for name in value:
+            paper.check_name(name)
+        return value
+
+
 class _Method(Protocol):
     """What the harness needs of a method; methods/base.py has the base class."""
 
@@ -82,7 +111,7 @@ class Settings(BaseModel):
     out: Path
     store: Path
     evaluate: Literal["suite", "target"] = "suite"
-    compare: list[str] = Field(default_factory=list)
+    report: ReportSettings = Field(default_factory=ReportSettings)
     until: Literal["pool", "order", "train", "evaluate", "record"]
     overwrite: Literal["failed", "never", "always"]
     keep_models: bool
@@ -96,18 +125,6 @@ class Settings(BaseModel):
                 f"budget={self.budget} must be a whole number of rows, or a share below 1"
             )
         return self
-
-    @field_validator("compare", mode="before")
-    @classmethod
-    def _one_or_several(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
-
-    @field_validator("compare")
-    @classmethod
-    def _published(cls, value: list[str]) -> list[str]:
-        for name in value:
-            paper.check_name(name)
-        return value
 
     @property
     def scored(self) -> Any:
@@ -159,9 +176,7 @@ def build(config: DictConfig) -> Settings:
     values: dict[str, Any] = {}
     for key, value in plain.items():
         if key not in (*Settings.model_fields, *_FOR_PRESETS):
-            problems.append(
-                f"{key} is no setting; settings are {', '.join(sorted(Settings.model_fields))}"
-            )
+            problems.append(_no_setting(key))
         elif key in _COMPONENTS and value is not None:
             try:
                 values[key] = instantiate(value)
@@ -180,6 +195,13 @@ def build(config: DictConfig) -> Settings:
         except ValidationError as error:
             problems += explain(error, "")
     raise ConfigError("\n".join(problems))
+
+
+def _no_setting(key: str) -> str:
+    report = [f"report.{name}" for name in ReportSettings.model_fields]
+    near = difflib.get_close_matches(key, [*Settings.model_fields, *report], n=1, cutoff=0.5)
+    hint = f" (nearest: {near[0]})" if near else ""
+    return f"{key} is no setting{hint}; settings are {', '.join(sorted(Settings.model_fields))}"
 
 
 def instantiate(node: dict[str, Any]) -> Any:

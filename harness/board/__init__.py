@@ -39,7 +39,9 @@ from harness.board_rows import (
     FIRST,
     FURTHER_COSTS,
     LAST,
+    REFERENCE_METHOD,
     STAGES,
+    asked_reference,
     column,
     one_line,
     present,
@@ -51,16 +53,14 @@ from harness.record import Record, RecordError, find_records, read_record
 from harness.single_task import SINGLE_TASK, single_task_rows
 from harness.statistics.columns import (
     BENCHMARK_COLUMNS,
-    CONTEST,
     MEAN_COLUMNS,
     Entry,
     Items,
     Statistics,
     add_columns,
 )
+from harness.statistics.contest import CONTEST
 from harness.statistics.items import ItemScores, ItemStore
-
-REFERENCE_METHOD = "random"  # what the others are held against
 
 
 @dataclass
@@ -107,14 +107,15 @@ class Board:
         return paths
 
 
-def read_board(folders: Iterable[Path], reference: str = REFERENCE_METHOD) -> Board:
+def read_board(folders: Iterable[Path], reference: str | None = None) -> Board:
     """Read every record below ``folders``, and the per-item results that they name.
 
     A file that is no readable record becomes a row with the status ``unreadable``.
 
     Args:
         folders: searched for ``records/*.json``, at any depth.
-        reference: the method that the others of a contest are held against.
+        reference: the method that the others of a contest are held against; None: the one that
+            most records name (``report.reference``).
 
     Raises:
         FileNotFoundError: a folder does not exist.
@@ -142,6 +143,7 @@ def read_board(folders: Iterable[Path], reference: str = REFERENCE_METHOD) -> Bo
         relative = runs[run_id].scores[benchmark].items
         return store.scores(roots[run_id], relative) if relative else None
 
+    reference = reference or asked_reference(runs.values())
     board = _board(list(runs.values()), unreadable, repeated, items, reference)
     store.save()
     if store.problems:

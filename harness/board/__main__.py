@@ -30,8 +30,8 @@ def _board(given: list[str]) -> int:
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write runs.csv, leaderboard.csv "
                         "and tables/ there")  # fmt: skip
-    parser.add_argument("--reference", default="random", metavar="METHOD",
-                        help="what the others are held against (default: random)")  # fmt: skip
+    parser.add_argument("--reference", metavar="METHOD", help="what the others are held against "
+                        "(default: report.reference of the runs)")  # fmt: skip
     chosen = parser.parse_args(given)
     from harness.board import read_board
     from harness.report.paper_table import write_tables

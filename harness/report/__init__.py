@@ -14,7 +14,7 @@ def build_report(
     compare_with: Iterable[str] = (),
     *,
     if_changed: bool = False,
-    reference: str = "random",
+    reference: str | None = None,
     refresh_seconds: int | None = None,
     progress: Mapping[str, int] | None = None,
 ) -> dict[str, Path]:
@@ -25,7 +25,7 @@ def build_report(
         out: made if need be.
         compare_with: published tables to lay beside, besides those that the records name.
         if_changed: leave a report as it is that was made from these very records.
-        reference: the method that the others are held against.
+        reference: the method that the others are held against; None: as the records say.
         refresh_seconds, progress: as ``write_page`` takes them, for a sweep that is running.
 
     Returns:
@@ -70,12 +70,13 @@ def write_live(
     *,
     refresh_seconds: int | None = None,
     progress: Mapping[str, int] | None = None,
-    reference: str = "random",
+    compare_with: Iterable[str] = (),
+    reference: str | None = None,
 ) -> Path:
     """Write ``report.html`` alone, without figures and tables beside it: for a running sweep.
 
     Args:
-        folders, out, reference: as for ``build_report``.
+        folders, out, compare_with, reference: as for ``build_report``.
         refresh_seconds, progress: as for ``write_page``.
     """
     from harness.board import read_board
@@ -86,13 +87,22 @@ def write_live(
     board = read_board(folders, reference)
     unchanged.forget(out)  # the report at the end of the sweep replaces this page
     return write_page(
-        board, out / "report.html", compare(board), folders,
+        board, out / "report.html", compare(board, compare_with), folders,
         refresh_seconds=refresh_seconds, progress=progress,
     )  # fmt: skip
 
 
-def print_summary(folder: Path, written: dict[str, Path]) -> bool:
+def print_summary(
+    folder: Path,
+    written: Mapping[str, Path],
+    compare_with: Iterable[str] = (),
+    reference: str | None = None,
+) -> bool:
     """Print the board of ``folder``'s records, what it cost and where the files are.
+
+    Args:
+        folder, compare_with, reference: as for ``build_report``.
+        written: what that returned.
 
     Returns:
         Whether any run failed or any record could not be read.
@@ -100,6 +110,6 @@ def print_summary(folder: Path, written: dict[str, Path]) -> bool:
     from harness.board import read_board
     from harness.report.table import print_board
 
-    board = read_board([folder])
-    print_board(board, written)
+    board = read_board([folder], reference)
+    print_board(board, written, compare_with=compare_with)
     return len(board.failures) > 0

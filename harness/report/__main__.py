@@ -36,9 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--reference",
-        default="random",
         metavar="METHOD",
-        help="the method that the others are held against (default: random)",
+        help="the method that the others are held against (default: report.reference of the runs)",
     )
     chosen = parser.parse_args(arguments)
     try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.board import REFERENCE_METHOD, Board
+from harness.board import Board
 from harness.report.style import (
     FLOOR_COLOUR,
     REFERENCE_COLOUR,
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAPTION = (
-    f"Mean score against the number of rows trained on, for each pool size. The grey band is "
-    f"{REFERENCE_METHOD} selection and its 95 % interval; dashed lines are floors and ceilings."
+    "Mean score against the number of rows trained on, for each pool size. The grey band is the "
+    "95 % interval of the method that the others are held against (random unless told); dashed "
+    "lines are floors and ceilings."
 )
 
 
@@ -38,10 +39,11 @@ def budget_data(board: Board) -> pd.DataFrame:
         for size in sorted(set(rivals["pool_size"])) or [0]:
             floors = panel[panel["floor"].astype(bool) & panel["pool_size"].isin([size, 0])]
             part = pd.concat([rivals[rivals["pool_size"] == size], floors])
-            parts.append(part.assign(panel_pool_size=size))
+            against = part["method"].eq(board.statistics.reference) & ~part["floor"].astype(bool)
+            parts.append(part.assign(panel_pool_size=size, reference=against))
     columns = [
         "setting", "panel_pool_size", "series", "method", "pool", "pool_size", "budget", "target",
-        "model", "floor", "n_seeds", "mean", "low", "high", "error_kind",
+        "model", "floor", "reference", "n_seeds", "mean", "low", "high", "error_kind",
     ]  # fmt: skip
     return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
 
@@ -85,7 +87,7 @@ def _panel(axes: Axes, data: pd.DataFrame, palette: dict[str, str]) -> None:
         line = line.sort_values("budget")
         colour = palette[line["method"].iloc[0]]
         x, y, low, high = (line[name].to_numpy(float) for name in ("budget", "mean", "low", "high"))
-        if line["method"].iloc[0] == REFERENCE_METHOD and (line["error_kind"] != "").all():
+        if line["reference"].all() and (line["error_kind"] != "").all():
             ends = x if len(x) > 1 else axes.get_xlim()
             axes.fill_between(ends, low, high, color=REFERENCE_COLOUR, alpha=0.15, lw=0, zorder=1)
         else:

@@ -1,7 +1,8 @@
 """Published tables beside our own runs: which of our cells belongs to which of theirs.
 
-Which tables is said by the records (``compare`` in their configuration) or by the caller; what is
-ours is said by the tables' own files (harness/paper). Nothing here knows an experiment or a method.
+Which tables is said by the records (``report.compare`` in their configuration) or by the caller;
+what is ours is said by the tables' own files (harness/paper). Nothing here knows an experiment or a
+method.
 
 Intervals are the board's (harness/statistics): they know the noise of our items and seeds. The
 paper gives no spread for its figures, which count as exact here.
@@ -18,6 +19,7 @@ import pandas as pd
 
 from harness import paper
 from harness.board import CONTEST, Board, csv
+from harness.board_rows import asked_report
 from harness.files import write_atomic
 from harness.report.style import embedded
 
@@ -108,7 +110,7 @@ def compare(board: Board, names: Iterable[str] = ()) -> list[Compared]:
     known = {*paper.names(), paper.ALL}
     asked = set(names)
     for record in board.records:
-        wanted = record.config.get("compare")
+        wanted = asked_report(record).get("compare")
         wanted = [wanted] if isinstance(wanted, str) else wanted
         asked |= known & set(map(str, wanted)) if isinstance(wanted, list) else set()
     found: list[Compared] = []

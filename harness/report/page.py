@@ -82,6 +82,7 @@ def write_page(
         heads=heads(board, benchmarks),
         groups=board_groups(board, benchmarks),
         reference=board.statistics.reference,
+        held=bool(board.leaderboard["difference"].notna().any()),
         decisions=[decision_text(row) for row in board.statistics.decisions],
         compared=compared,
         pair=pair,

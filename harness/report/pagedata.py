@@ -21,7 +21,8 @@ from harness.report.sources import COLOURS, MOST, OTHER
 from harness.report.style import colours
 from harness.report.table import contests
 from harness.single_task import SINGLE_TASK
-from harness.statistics.columns import BENCHMARK_COLUMNS, CONTEST, MEAN_COLUMNS
+from harness.statistics.columns import BENCHMARK_COLUMNS, MEAN_COLUMNS
+from harness.statistics.contest import CONTEST
 
 _TEXT = (*(name for name in CELL if name not in ("pool_size", "budget")), "reference", "noise")
 _NUMBERS = (
@@ -153,8 +154,8 @@ def _sources(table: pd.DataFrame, members: Sequence[Sequence[Record]]) -> dict[s
 
     return {
         "names": names,
-        "cells": [row(counts) for counts in picked],
         "colours": COLOURS,
+        "cells": [row(counts) for counts in picked],
         "pools": [
             {"pool": pool, "pool_size": size, "rows": row(counts)}
             for (pool, size), counts in sorted(pools.items())

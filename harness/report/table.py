@@ -16,7 +16,7 @@ from harness.board import Board, spending
 from harness.board_rows import BENCHMARKS
 from harness.report.compared import INTERVALS, Compared, compare, differences, pair
 from harness.report.style import short
-from harness.statistics.columns import CONTEST
+from harness.statistics.contest import CONTEST
 
 _HEADS = {"mmlu": "MMLU", "gsm8k": "GSM8k", "bbh": "BBH", "tydiqa": "TyDi", "codex": "Codex",
           "squad": "SQuAD", "alpaca_eval": "Alpaca"}  # fmt: skip

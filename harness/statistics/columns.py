@@ -16,12 +16,12 @@ import numpy as np
 
 from harness.statistics import compare, ranks
 from harness.statistics.bootstrap import Sampled, sample
+from harness.statistics.contest import CONTEST, absent, nearest
 from harness.statistics.design import Cell, Result, design
-from harness.statistics.items import ItemScores
 from harness.statistics.frontier import FRONTIERS, add_frontiers
+from harness.statistics.items import ItemScores
 
 ALPHA = 0.05
-CONTEST = ("suite", "judge", "model", "recipe", "pool", "pool_size", "budget")
 MEAN_COLUMNS = (
     "reference", "difference", "difference_low", "difference_high", "p", "p_holm", "tie",
     "tied_with_best", "minimum_detectable", "noise", "mean_low", "mean_high", "mean_rank",
@@ -84,7 +84,8 @@ def add_columns(
             groups[(row["suite"], row["judge"], row["model"], asked)].append(entry)
     for (*_, asked), members in sorted(groups.items(), key=lambda item: str(item[0])):
         _group(members, asked, columns, items, statistics)
-    statistics.notes = list(dict.fromkeys(statistics.notes))
+    missing = absent([entry.row for entry in entries], reference)
+    statistics.notes = list(dict.fromkeys([missing] * bool(missing) + statistics.notes))
     return statistics
 
 
@@ -156,13 +157,10 @@ def _contest(
         members[best].row["tied_with_best"] = True
         for at, p in zip(others, corrected, strict=True):
             members[at].row["tied_with_best"] = _flag(p)
-    for at in places:
-        against = _reference(members, rivals, members[at], statistics.reference)
-        if against is not None:
-            members[at].row["_against"] = against
+    rows = {int(at): members[at].row for at in rivals}
     held: dict[int, list[int]] = defaultdict(list)
     for at in places:
-        against = members[at].row.pop("_against", None)
+        against = nearest(rows, members[at].row, statistics.reference)
         if against is not None and against != at:
             held[against].append(int(at))
     pairs = [(against, np.array(cells)) for against, cells in held.items()]
@@ -214,25 +212,6 @@ def _ranks(members: Sequence[Entry], rivals: np.ndarray, sampled: Sampled) -> No
             "rank_low": float(low[number]),
             "rank_high": float(high[number]),
         }
-
-
-def _reference(
-    members: Sequence[Entry], rivals: np.ndarray, entry: Entry, method: str
-) -> int | None:
-    """The reference method's cell that is nearest in target and selector model."""
-    found = [int(at) for at in rivals if members[at].row["method"] == method]
-    if not found:
-        return None
-
-    def far(at: int) -> tuple[bool, bool, int]:
-        other = members[at].row
-        return (
-            other["target"] != entry.row["target"],
-            other["selector_model"] != entry.row["selector_model"],
-            at,
-        )
-
-    return min(found, key=far)
 
 
 def _decisions(members: Sequence[Entry], sampled: Sampled, statistics: Statistics) -> None:

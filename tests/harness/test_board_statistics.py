@@ -110,6 +110,39 @@ def test_the_reference_is_a_choice(tmp_path):
     assert none.difference.isna().all() and none.mean_rank.notna().all()
 
 
+def note(folder, reference):
+    return " ".join(read_board([folder], reference).statistics.notes)
+
+
+def test_a_reference_that_is_not_there_is_said_with_what_is(tmp_path):
+    sweep(tmp_path)
+    run(tmp_path, "all_rows", 0, 0.5, 9e12, floor=True)
+    run(tmp_path, "broken", 0, 0.0, 1e12, status="failed", scores={})
+    assert "no such method here" in note(tmp_path, "goood")
+    assert "nearest: good; there are good, random, same." in note(tmp_path, "goood")
+    assert "it is a floor or a ceiling" in note(tmp_path, "all_rows")
+    assert "it has no finished run" in note(tmp_path, "broken")
+    assert note(tmp_path, "good") == ""
+    run(tmp_path, "good", 0, 1.0, 2e12, budget=20)
+    assert note(tmp_path, "random") == ""  # a method alone has nobody to be held against
+    run(tmp_path, "same", 0, 0.0, 2e12, budget=20)
+    assert "1 of 2 settings have no finished run of random" in note(tmp_path, "random")
+
+
+def test_the_records_say_what_is_held_against_what(tmp_path):
+    """Most of them, so that runs of before keep no other reference up."""
+    run(tmp_path, "good", 0, 1.0, 2e12)  # an earlier record says nothing
+    assert read_board([tmp_path]).statistics.reference == "random"
+    for seed, asked in enumerate(
+        ({"reference": "same"}, {"reference": "good"}, {}, "no such form")
+    ):
+        run(tmp_path, "same", seed, 1.0, 2e12, config={"report": asked})
+    assert read_board([tmp_path]).statistics.reference == "good"  # one each: the first by name
+    run(tmp_path, "random", 0, 1.0, 2e12, config={"report": {"reference": "same"}})
+    assert read_board([tmp_path]).statistics.reference == "same"
+    assert read_board([tmp_path], "random").statistics.reference == "random"
+
+
 def test_identical_runs_differ_by_nothing(tmp_path):
     for seed in range(3):
         record = run(tmp_path, "random", seed)

@@ -49,12 +49,31 @@ def test_a_plain_command_passes() -> None:
         (["+colour=blue"], ["colour is no setting"]),
         (["+recipe.colour=blue"], ["recipe.colour is not a setting here"]),
         (["method=random,length"], ["is a sweep: add -m"]),
+        (["compare=paper"], ["compare: no such setting", "Nearest: report.compare"]),
+        (["+compare=paper"], ["compare is no setting", "nearest: report.compare"]),
+        (["report.referense=x"], ["Nearest: report.reference", "report.refresh"]),
+        (["report.compare=papr"], ["no published table 'papr'", "table_2"]),
+        (["report.refresh=-1"], ["report.refresh=-1", "greater than or equal to 0"]),
+        (["report.refresh=soon"], ["report.refresh='soon'"]),
+        (["report.reference=null"], ["report.reference=None"]),
+        (
+            ["-m", "report.compare=table_2,table_3"],
+            ["a sweep has one report", "report.compare=[table_2,table_3]"],
+        ),
+        (["-m", "report.reference=random,length"], ["one report", "report.reference=random"]),
     ],
 )
 def test_mistakes_are_named_with_remedies(words: list[str], parts: list[str]) -> None:
     message = error(*words)
     for part in parts:
         assert part in message
+
+
+def test_what_the_report_is_to_be_like_is_known_before_the_first_run() -> None:
+    asked = check(["report.compare=paper", "report.reference='rds_plus[span=label]'"]).report
+    assert (asked.compare, asked.reference) == (["paper"], "rds_plus[span=label]")
+    assert check(["experiment=paper_table2"]).report.compare == ["table_2"]
+    assert check(["report.compare=[table_2,figure_4]"]).report.compare == ["table_2", "figure_4"]
 
 
 def test_every_value_of_a_sweep_is_checked_before_the_first_runs() -> None:

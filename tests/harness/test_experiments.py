@@ -57,7 +57,8 @@ def test_the_four_ablations_are_there() -> None:
 def test_every_experiment_composes_on_every_scale(experiment: str, scale: str) -> None:
     """The first cell is built; test_check.py builds every value of the sweeps on micro."""
     config, params = composed(f"experiment={experiment}", f"scale={scale}", *real(scale))
-    assert all(name in paper.names() for name in config.compare) and config.compare
+    assert all(name in paper.names() for name in config.report.compare)
+    assert config.report.compare
     assert str(config.out) == f"outputs/{experiment}"
     if experiment in ABLATIONS:
         assert params["seed"] == "0,1,2"

@@ -77,7 +77,7 @@ def test_it_composes_on_every_scale(experiment: str, scale: str) -> None:
     for group in ("method", "target"):
         for name in filter(None, swept.get(group, "").split(",")):
             assert (CONF / group / f"{name}.yaml").is_file(), name
-    assert list(config.compare) and set(config.compare) <= set(paper.names())
+    assert config.report.compare and set(config.report.compare) <= set(paper.names())
     settings = build(config)
     assert settings.out.parts[0] == "outputs" and settings.out.name.startswith("paper_")
     if scale:
@@ -107,7 +107,8 @@ def test_the_scale_of_its_own_is_the_papers() -> None:
     assert {int(budget) for budget in swept["budget"].split(",")} == rows - {5_817_792}
     ablation, swept = found("paper_ablations")
     assert swept["method.pooling"] == "weighted_mean,mean,eos"
-    assert swept["method.span"] == "full,prompt,label" and list(ablation.compare) == ["table_9"]
+    assert swept["method.span"] == "full,prompt,label"
+    assert list(ablation.report.compare) == ["table_9"]
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

@@ -24,7 +24,7 @@ from harness import paper
 from harness.board import read_board
 from harness.board_rows import BENCHMARKS
 from harness.record import Record, Score, Selection, StageCost, Training, write_record
-from harness.report import build_report, print_summary
+from harness.report import build_report, print_summary, write_live
 from harness.report.__main__ import main
 from harness.report.pareto import frontier, pareto_data
 from harness.report.scores import score_data
@@ -333,6 +333,35 @@ def test_the_command(tmp_path, capsys):
     assert "example:" in done.stdout
 
 
+def test_a_reference_that_is_not_there_is_said_everywhere(tmp_path, capsys):
+    for method in ("random", "rds_plus"):
+        write_record(run(method), tmp_path / "records")
+    words = "Nothing is held against nosuch: there is no such method here."
+    assert main([str(tmp_path), "--reference", "nosuch"]) == 0
+    assert words in " ".join(capsys.readouterr().out.split())
+    page = Page((tmp_path / "report.html").read_text()).words
+    assert words in page and "no finished run of nosuch to hold these against" in page
+    assert "cannot be told from nosuch" not in page
+    assert "No run of nosuch here" in (tmp_path / "tables" / "leaderboard.md").read_text()
+
+
+def test_report_and_summary_hold_against_the_method_that_is_asked_for(tmp_path, capsys):
+    for method in ("random", "rds_plus"):
+        write_record(run(method, config={"report": {"reference": method}}), tmp_path / "records")
+    for reference in ("random", "rds_plus"):
+        paths = build_report([tmp_path], tmp_path, reference=reference)
+        assert f"cannot be told from {reference} (" in paths["report"].read_text()
+        curves = pd.read_csv(paths["budgets_csv"])
+        assert set(curves.loc[curves.reference, "method"]) == {reference}
+        print_summary(tmp_path, paths, reference=reference)
+        assert f"not told from {reference} (" in " ".join(capsys.readouterr().out.split())
+    live = write_live([tmp_path], tmp_path, compare_with=["table_7"], reference="rds_plus")
+    assert "cannot be told from rds_plus (" in live.read_text()
+    assert "Table 7" in live.read_text()
+    print_summary(tmp_path, {}, ["table_7"])
+    assert "Table 7" in capsys.readouterr().out
+
+
 # -- published tables beside ours ----------------------------------------------------------------
 
 
@@ -345,7 +374,8 @@ def ablation(method, level, *seeds, **changes) -> list[Record]:
         run(
             method, seed, target="single_task", selector_model="micro",
             scores={name: Score(score=level + seed, n=9, metric="em") for name in BENCHMARKS},
-            config={"compare": ["table_9"]}, run_id=f"{method}-{level}-{seed}", **changes,
+            config={"report": {"compare": ["table_9"]}}, run_id=f"{method}-{level}-{seed}",
+            **changes,
         )
         for seed in seeds
     ]  # fmt: skip
@@ -446,36 +476,6 @@ def test_published_tables_are_whole():
 # ------------------------------------------------------------------------------------------------
 
 
-def test_colours_belong_to_names():
-    alone = colours(["rds_plus"])["rds_plus"]
-    assert colours(["rds_plus", "random"])["rds_plus"] == alone
-    assert len(set(colours(f"m{i}" for i in range(10)).values())) == len(PALETTE)
-    assert len(colours(f"m{i}" for i in range(30))) == 30
-
-
-def test_a_method_has_one_colour_in_all_figures(built):
-    folder, _, _ = built
-    board = read_board([folder])
-    some = score_data(board, _Some())
-    everywhere = colours(pareto_data(board).query("floor == False")["method"])
-    assert colours(some.attrs["methods"]) == everywhere
-    assert set(some["method"]) == {"length", "rds_plus"} < set(everywhere)
-
-
-class _Some:
-    """Selections of which two methods alone have scores."""
-
-    def scores(self, records):
-        named = {record.method for record in records} & {"length", "rds_plus"}
-        return np.arange(9.0) if named else None
-
-
-def test_short_and_spread():
-    assert short("a\nb") == "a b"
-    assert len(short("x" * 99)) == 30 and short("abc[def=ghi]" * 9).endswith("]")
-    assert spread([5, 5, 5], 1, 0, 10) == [5, 6, 7]
-    assert spread([9.5, 9.6], 1, 0, 10) == [9, 10]
-    crowded = spread([5] * 30, 1, 0, 10)
 # What a deuteranope and a protanope see of linear RGB (Machado, Oliveira and Fernandes 2009).
 SEEN = {
     "as it is": np.eye(3),
@@ -511,4 +511,34 @@ def test_methods_of_one_board_are_told_apart_by_colour(sight, apart):
     assert distances.min() >= apart
 
 
+def test_colours_belong_to_names():
+    alone = colours(["rds_plus"])["rds_plus"]
+    assert colours(["rds_plus", "random"])["rds_plus"] == alone
+    assert len(set(colours(f"m{i}" for i in range(10)).values())) == len(PALETTE)
+    assert len(colours(f"m{i}" for i in range(30))) == 30
+
+
+def test_a_method_has_one_colour_in_all_figures(built):
+    folder, _, _ = built
+    board = read_board([folder])
+    some = score_data(board, _Some())
+    everywhere = colours(pareto_data(board).query("floor == False")["method"])
+    assert colours(some.attrs["methods"]) == everywhere
+    assert set(some["method"]) == {"length", "rds_plus"} < set(everywhere)
+
+
+class _Some:
+    """Selections of which two methods alone have scores."""
+
+    def scores(self, records):
+        named = {record.method for record in records} & {"length", "rds_plus"}
+        return np.arange(9.0) if named else None
+
+
+def test_short_and_spread():
+    assert short("a\nb") == "a b"
+    assert len(short("x" * 99)) == 30 and short("abc[def=ghi]" * 9).endswith("]")
+    assert spread([5, 5, 5], 1, 0, 10) == [5, 6, 7]
+    assert spread([9.5, 9.6], 1, 0, 10) == [9, 10]
+    crowded = spread([5] * 30, 1, 0, 10)
     assert min(crowded) >= -1e-9 and max(crowded) <= 10 + 1e-9

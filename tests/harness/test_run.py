@@ -122,6 +122,25 @@ def test_doing_it_again_finds_everything_and_changes_nothing(done: Path) -> None
     after = {p.name: p.read_bytes() for p in (done / "out" / "records").glob("*p300*.json")}
     assert before == after
 
+def test_another_report_is_made_of_the_same_runs(done: Path) -> None:
+    before = {p.name: p.read_bytes() for p in (done / "out" / "records").glob("*p300*.json")}
+    names = {p.name for p in (done / "out" / "records").iterdir()}
+    words = ["report.reference=rds_plus", "report.compare=table_9", "report.refresh=0"]
+    text = harness(done, "-m", "method=random,rds_plus", *words)
+    assert text.count("done already") == 2 and "not told from rds_plus" in text
+    assert (done / "out" / "compared" / "table_9.csv").is_file()  # though no record asks for it
+    with (done / "out" / "leaderboard.csv").open() as stream:
+        rows = [row for row in csv.DictReader(stream) if row["pool_size"] == "300"]
+    held = {row["method"]: row["reference"] for row in rows}
+    assert held["random"] == "rds_plus > multi_task" and held["rds_plus"] == ""
+    # What failed before it had a name keeps the one of its settings.
+    harness(done, "method=random", "pool.size=999999", *words, code=1)
+    after = {p.name: p.read_bytes() for p in (done / "out" / "records").glob("*p300*.json")}
+    assert before == after and names == {p.name for p in (done / "out" / "records").iterdir()}
+    text = harness(done, "method=random", "report.reference=nosuch")
+    assert "Nothing is held against nosuch: there is no such method here" in " ".join(text.split())
+
+
 
 def test_lost_records_come_back_from_the_store_without_computing(done: Path) -> None:
     before = board(done)
