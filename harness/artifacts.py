@@ -11,6 +11,7 @@ Promises (tests/harness/test_artifacts.py):
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import shutil
@@ -21,7 +22,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from harness.attempts import Attempts
+from harness.attempts import Attempts, apart
 from harness.files import canonical_json, digest, file_digest, fsync_tree, write_atomic
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,18 @@ class Store:
             wait: if another job is building it, wait (True) or return None (False).
             alongside: it comes out of the work of the build that this is called in.
         """
+        with contextlib.nullcontext() if alongside else apart():
+            return self._ensure(kind, identity, build, resume, wait, alongside)
+
+    def _ensure(
+        self,
+        kind: str,
+        identity: dict[str, Any],
+        build: Build,
+        resume: bool,
+        wait: bool,
+        alongside: bool,
+    ) -> Artifact | None:
         folder = self.folder(kind, identity)
         found = self._read(folder)
         if found:

@@ -6,6 +6,9 @@ that is killed leaves its figures behind. When the artifact is there its manifes
 
 * *kept*: the last attempt, and of earlier ones what came before their last checkpoint;
 * *wasted*: the rest, which was done again.
+
+Work that asks for further artifacts is charged without them: its clock stands still ``apart`` from
+them, whether they are made, waited for or read, since each has figures of its own.
 """
 
 from __future__ import annotations
@@ -14,18 +17,79 @@ import contextlib
 import json
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from harness.energy import Energy
 from harness.files import write_atomic
-from harness.memory import device_peak_mb, host_peak_mb
+from harness.memory import device_peak_mb, host_peak_mb, reset_peak
 
 BEAT = 2.0  # seconds between two entries in the journal
 CHECKPOINTS = (
     "checkpoints/*/trainer_state.json"  # in a part folder: what a next attempt goes on from
 )
 _open = threading.local()
+
+
+class Clock:
+    """Seconds, joules and peak memory of one piece of work, without what was ``paused``.
+
+    Attributes:
+        began: by the clock on the wall.
+    """
+
+    def __init__(self) -> None:
+        self.began = time.time()
+        self._start = time.perf_counter()
+        self._energy = Energy()
+        self._apart = (0.0, 0.0)  # seconds and joules of pauses that are over
+        self._stopped: tuple[float, float | None] | None = None  # what it said when it stopped
+        self._peaks = (0.0, 0.0)
+
+    def read(self) -> tuple[float, float | None]:
+        """Seconds, and joules (None where there is no counter), of the work so far."""
+        return self._stopped or self._now()
+
+    def peaks(self) -> tuple[float, float]:
+        """Resident and device memory at the most, in MB."""
+        if self._stopped:
+            return self._peaks
+        host, device = self._peaks
+        return max(host, host_peak_mb()), max(device, device_peak_mb())
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """What is done within is not counted, and neither is its memory."""
+        self._peaks, before = self.peaks(), self._now()
+        self._stopped = before
+        try:
+            yield
+        finally:
+            after, (seconds, joules) = self._now(), self._apart
+            spent = (after[1] or 0.0) - (before[1] or 0.0)
+            self._apart = (seconds + after[0] - before[0], joules + spent)
+            self._stopped = None
+            reset_peak()
+
+    def _now(self) -> tuple[float, float | None]:
+        joules = self._energy.joules()
+        seconds = time.perf_counter() - self._start - self._apart[0]
+        return seconds, None if joules is None else joules - self._apart[1]
+
+
+def clock() -> Clock:
+    """The clock of the work that this thread is at."""
+    work: Attempts = _open.stack[-1]
+    return work.clock
+
+
+@contextlib.contextmanager
+def apart() -> Iterator[None]:
+    """What is done within is another's work than that which this thread is at, if it is at any."""
+    around: list[Attempts] = getattr(_open, "stack", [])
+    with around[-1].clock.paused() if around else contextlib.nullcontext():
+        yield
 
 
 class Attempts:
@@ -46,19 +110,14 @@ class Attempts:
         beat: float = BEAT,
     ) -> None:
         self.journal, self.part, self.beat = journal, part, beat
-        self.began: float
-        self.energy: Energy
-        self._clock: float
+        self.clock: Clock
         around: list[Attempts] = getattr(_open, "stack", [])
         self._outer = around[-1] if alongside and around else None
 
     def __enter__(self) -> Attempts:
         _open.stack = [*getattr(_open, "stack", []), self]
         self.earlier = [self._settled(entry) for entry in self._read()]
-        outer = self._outer
-        self.began = outer.began if outer else time.time()
-        self._clock = outer._clock if outer else time.perf_counter()
-        self.energy = outer.energy if outer else Energy()
+        self.clock = self._outer.clock if self._outer else Clock()
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._note()
         self._thread = threading.Thread(target=self._beat, daemon=True)
@@ -95,12 +154,14 @@ class Attempts:
         }
 
     def _entry(self) -> dict[str, Any]:
+        seconds, joules = self.clock.read()
+        host, device = self.clock.peaks()
         return {
-            "began": self.began,
-            "seconds": time.perf_counter() - self._clock,
-            "joules": self.energy.joules(),
-            "host_mb": host_peak_mb(),
-            "device_mb": device_peak_mb(),
+            "began": self.clock.began,
+            "seconds": seconds,
+            "joules": joules,
+            "host_mb": host,
+            "device_mb": device,
         }
 
     def _settled(self, entry: dict[str, Any]) -> dict[str, Any]:

@@ -115,11 +115,8 @@ class Context:
         lengths = found.array("lengths").astype(np.int64)
         self.charge(
             "tokens",
-            StageCost(
-                stage="score", rows=len(lengths), tokens=int(lengths.sum()), reused=found.reused,
-                seconds=found.seconds, peak_memory_mb=found.peak_memory_mb,
-            ),
-        )  # fmt: skip
+            StageCost(stage="score", rows=len(lengths), tokens=int(lengths.sum()), **found.spent),
+        )
         return lengths
 
     def compute(
@@ -184,7 +181,12 @@ class Context:
         return found
 
     def charge(self, key: str, cost: StageCost) -> None:
-        """Put a cost on the bill. Of two with the same stage and key the dearer one counts."""
+        """Put a cost on the bill. Of two with the same stage and key the dearer one counts.
+
+        Its seconds are those of what the store made for it (``RowFeature.spent``). All other time
+        in a method's ``order`` is charged as ``order`` by ``stages.order``, with the products that
+        ``ranking`` made.
+        """
         known = self._bill.get((cost.stage, key))
         if known is None or known.flops < cost.flops:
             self._bill[cost.stage, key] = cost

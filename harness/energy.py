@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -23,14 +24,16 @@ class Energy:
         self._counters = found() if counters is None else counters
         self._last = [read() for read in self._counters]
         self._sum = 0.0
+        self._lock = threading.Lock()
 
     def joules(self) -> float | None:
-        """Read the counters. Call it more often than they wrap (minutes)."""
-        for index, read in enumerate(self._counters):
-            (before, wrap), now = self._last[index], read()
-            self._sum += now[0] - before + (wrap if now[0] < before else 0.0)
-            self._last[index] = now
-        return self._sum if self._counters else None
+        """Read the counters. Call it more often than they wrap (minutes); from any thread."""
+        with self._lock:
+            for index, read in enumerate(self._counters):
+                (before, wrap), now = self._last[index], read()
+                self._sum += now[0] - before + (wrap if now[0] < before else 0.0)
+                self._last[index] = now
+            return self._sum if self._counters else None
 
 
 @cache

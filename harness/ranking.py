@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -111,6 +113,20 @@ def _transposed(block: np.ndarray, tile: int = 256) -> np.ndarray:
     return result
 
 
+_products: ContextVar[list[int] | None] = ContextVar("products", default=None)
+
+
+@contextmanager
+def counted_products() -> Iterator[list[int]]:
+    """FLOPs of all ``products`` made within, block by block: two a row, query and dimension."""
+    counts: list[int] = []
+    token = _products.set(counts)
+    try:
+        yield counts
+    finally:
+        _products.reset(token)
+
+
 def products(features: Iterable[np.ndarray], queries: np.ndarray) -> Iterator[np.ndarray]:
     """Scores as float32 dot products: blocks [rows, Q], in pool order.
 
@@ -127,6 +143,13 @@ def products(features: Iterable[np.ndarray], queries: np.ndarray) -> Iterator[np
     weights = torch.from_numpy(np.array(queries, dtype=np.float32))
     buffer = torch.zeros(BLOCK_ROWS, weights.shape[1])
     filled = 0
+
+    def scores() -> np.ndarray:
+        counts = _products.get()
+        if counts is not None:
+            counts.append(2 * filled * weights.numel())
+        return torch.mm(weights, buffer.T, out=_room(len(weights))).numpy().T[:filled]
+
     for part in features:
         values = torch.from_numpy(part if part.flags.writeable else part.copy())
         start = 0
@@ -135,11 +158,11 @@ def products(features: Iterable[np.ndarray], queries: np.ndarray) -> Iterator[np
             buffer[filled : filled + len(taken)] = taken  # becomes float32
             start, filled = start + len(taken), filled + len(taken)
             if filled == BLOCK_ROWS:
-                yield torch.mm(weights, buffer.T, out=_room(len(weights))).numpy().T
+                yield scores()
                 filled = 0
     if filled:
         buffer[filled:] = 0
-        yield torch.mm(weights, buffer.T, out=_room(len(weights))).numpy().T[:filled]
+        yield scores()
 
 
 def _room(lists: int) -> torch.Tensor:

@@ -17,8 +17,8 @@ from harness.files import write_atomic
 
 SCHEMA_VERSION = 1
 
-Stage = Literal["warmup", "score", "queries", "train", "evaluate"]
-SELECTION_STAGES: tuple[Stage, ...] = ("warmup", "score", "queries")
+Stage = Literal["warmup", "score", "queries", "order", "train", "evaluate"]
+SELECTION_STAGES: tuple[Stage, ...] = ("warmup", "score", "queries", "order")
 
 
 class RecordError(ValueError):
@@ -32,7 +32,7 @@ class StageCost(BaseModel):
         flops: measured convention: fvcore's count of the architecture at the real token lengths.
         flops_paper: the paper's: 2N a token to infer, 6N to train, 2,048 tokens a row (App. E).
         tokens: real (unpadded) tokens that went through the model.
-        rows: rows, queries or requests that went through.
+        rows: rows, queries or requests that went through; of ``order`` those put in order.
         seconds: wall time when the work was done; 0 where nothing was computed.
         peak_memory_mb: peak resident memory of the process that did it (CUDA: of the device).
         reused: True if this run found the result in the store and spent nothing.
@@ -190,7 +190,7 @@ class Record(BaseModel):
 
     @property
     def flops_select(self) -> float:
-        """Measured FLOPs of the selection: warm-up training, pool pass and query pass."""
+        """Measured FLOPs of the selection: warm-up training, pool pass, query pass, ordering."""
         return self.cost(*SELECTION_STAGES)
 
     @property

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from harness.artifacts import Artifact, Store
+from harness.attempts import clock
 from harness.context import Context
 from harness.features import Features, LoadedModel
 from harness.files import digest
@@ -28,7 +29,8 @@ from harness.model import ModelConfig
 from harness.pool import Pool
 from harness.progress import interactive
 from harness.query import Query
-from harness.record import Contamination, Score, Selection, StageCost, Training
+from harness.ranking import counted_products
+from harness.record import Contamination, Score, Selection, Stage, StageCost, Training
 from harness.seeds import derive
 from harness.settings import Settings
 from harness.tracking import curves
@@ -149,6 +151,7 @@ def order(settings: Settings, store: Store, pool: Pool, budget: int) -> OrderSta
     depth = min(pool.size, max(DEPTH, 1 << (budget - 1).bit_length()))
     wanted = queries(settings) if method.needs_queries else []
     identity: dict[str, Any] = {
+        "version": 2,  # 1 did not say what putting the rows in order takes
         "method": {k: v for k, v in method.identity().items() if k != "name"},
         "pool": pool.digest,
         "size": pool.size,
@@ -164,16 +167,25 @@ def order(settings: Settings, store: Store, pool: Pool, budget: int) -> OrderSta
         loaded = LoadedModel(settings.selector)
         features = Features(store, pool, loaded, settings.features, progress=settings.progress)
         context = Context(pool, wanted, settings.seed, depth, features)
-        start = time.perf_counter()
-        found = method.order(context)
-        seconds = time.perf_counter() - start
+        start = clock().read()[0]
+        with counted_products() as products:
+            found = method.order(context)
         positions = _valid(found.positions, pool.size, method.name)
         if not len(positions):
             raise ValueError(f"method {method.name} ranked no row of the pool")
         np.save(part / "positions.npy", positions)
         np.save(part / "scores.npy", np.asarray(found.scores, dtype=np.float64))
-        costs = context.costs
-        return {"costs": [cost.model_dump() for cost in costs], "seconds": seconds}
+        host, device = clock().peaks()
+        # The clock stood still while passes and trainings were made or read: those have entries of
+        # their own. The paper takes the work after scoring as free (App. E).
+        ranking = StageCost(
+            stage="order",
+            flops=sum(products),
+            rows=len(positions),
+            seconds=clock().read()[0] - start,
+            peak_memory_mb=device or host,
+        )
+        return {"costs": [cost.model_dump() for cost in [*context.costs, ranking]]}
 
     artifact = store.require("ordering", identity, build)
     positions = np.load(artifact.path / "positions.npy")
@@ -186,7 +198,7 @@ def order(settings: Settings, store: Store, pool: Pool, budget: int) -> OrderSta
         artifact.path,
         positions,
         np.load(artifact.path / "scores.npy"),
-        _costs(artifact, own=False),
+        _costs(artifact, "order"),
     )
 
 
@@ -202,11 +214,10 @@ def _valid(positions: np.ndarray, size: int, name: str) -> np.ndarray:
     return positions
 
 
-def _costs(artifact: Artifact, *, own: bool = True) -> list[StageCost]:
-    """``own``: the work is the artifact's, so its attempts are those at the work."""
+def _costs(artifact: Artifact, own: Stage) -> list[StageCost]:
+    """``own``: the stage whose attempts are those at the artifact; others have theirs already."""
     costs = [StageCost.model_validate(cost) for cost in artifact.info["costs"]]
-    if own:
-        costs = [cost.over(artifact.attempts) for cost in costs]
+    costs = [cost.over(artifact.attempts) if cost.stage == own else cost for cost in costs]
     if artifact.reused:
         costs = [cost.model_copy(update={"reused": True}) for cost in costs]
     return costs
@@ -274,7 +285,7 @@ def train(settings: Settings, store: Store, pool: Pool, positions: np.ndarray) -
             shutil.rmtree(artifact.path, ignore_errors=True)
 
     report = Training.model_validate(artifact.info["report"])
-    return TrainStage(identity, artifact.path, report, _costs(artifact), load, forget)
+    return TrainStage(identity, artifact.path, report, _costs(artifact, "train"), load, forget)
 
 
 # -- evaluate ------------------------------------------------------------------------------------
@@ -337,7 +348,7 @@ def evaluate(settings: Settings, store: Store, trained: TrainStage) -> EvaluateS
     artifact = store.require("evaluation", identity, build)
     trained.forget()
     scores = {name: Score.model_validate(score) for name, score in artifact.info["scores"].items()}
-    return EvaluateStage(artifact.path, scores, _costs(artifact))
+    return EvaluateStage(artifact.path, scores, _costs(artifact, "evaluate"))
 
 
 def _evaluation_cost(

@@ -17,7 +17,6 @@ passes over them (document frequencies, then scores of a block) give the same sc
 from __future__ import annotations
 
 import hashlib
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
@@ -26,7 +25,6 @@ import numpy as np
 from pydantic import Field
 
 from harness.context import Context
-from harness.memory import peak_memory_mb
 from harness.pool import Row
 from harness.ranges import load
 from harness.record import StageCost
@@ -49,7 +47,6 @@ class BM25(PairMethod):
 
         rows = context.pool.size
         feature = context.compute("terms", self.terms, _counter(), bytes_per_row=700)
-        start = time.perf_counter()
         vocabulary, weights = self._queries(context)
         frequency, tokens = np.zeros(len(vocabulary), dtype=np.int64), 0
         for _, columns, _, lengths in _blocks(feature, vocabulary):
@@ -58,14 +55,7 @@ class BM25(PairMethod):
         idf = np.log1p((rows - frequency + 0.5) / (frequency + 0.5)).astype(np.float32)
         weights *= idf[:, None]
         mean = max(tokens / rows, 1.0)
-        context.charge(
-            "terms",
-            StageCost(
-                stage="score", rows=rows, tokens=tokens, reused=feature.reused,
-                seconds=feature.seconds + time.perf_counter() - start,
-                peak_memory_mb=peak_memory_mb(),
-            ),
-        )  # fmt: skip
+        context.charge("terms", StageCost(stage="score", rows=rows, tokens=tokens, **feature.spent))
         for offsets, columns, counts, lengths in _blocks(feature, vocabulary):
             norm = self.k1 * (1 - self.b + self.b * lengths / mean)
             tf = counts / (counts + np.repeat(norm, np.diff(offsets)))

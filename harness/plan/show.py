@@ -105,7 +105,8 @@ def show(
         (
             "total*",
             "selection and training; evaluation apart, answers as long as they may be. hours: of "
-            f"total*, on one {_short(next(iter(hardware.values())))}",
+            f"total*, on one {_short(next(iter(hardware.values())))}. Stages that are nowhere a "
+            "hundredth of it have no column",
         ),
         ("paper", "2N a token to infer, 6N to train, 2,048 tokens a row, evaluation free"),
         *(("note", note) for note in plan["notes"]),
@@ -120,7 +121,13 @@ def show(
 def _runs(console: Console, runs: list[RunPlan], device: Hardware, utilisation: float) -> None:
     """What a run of each kind costs; what is the same in all rows stands in the title."""
     groups = grouped(runs)
-    stages = [s for s in STAGES if s in ("train", "evaluate") or any(r.flops(s) for r in runs)]
+    # What is nowhere a hundredth of a run's total stands among the totals alone.
+    stages = [
+        stage
+        for stage in STAGES
+        if stage in ("train", "evaluate")
+        or any(run.flops(stage) >= 0.01 * run.flops(*COUNTED) > 0 for run in runs)
+    ]
     each = {key: {words[key] for words, _ in groups} for key in ("model", "pool", "budget")}
     one = {key: next(iter(values)) for key, values in each.items() if len(values) == 1}
     said = {
@@ -133,10 +140,10 @@ def _runs(console: Console, runs: list[RunPlan], device: Hardware, utilisation: 
         key for key in ("target", "seed") if not averaged and len({r.words[key] for r in runs}) > 1
     ]
     varied = [*(key for key in each if key not in one), *shown]
-    table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE, pad_edge=False, padding=0)
     for name in ("method", *varied, "runs", *stages, "total*", "paper", "hours"):
         left = name in ("method", "model", "target")
-        table.add_column(name, justify="left" if left else "right")
+        table.add_column(name, justify="left" if left else "right", no_wrap=not left)
     for words, members in groups:
         means = {s: sum(run.flops(s) for run in members) / len(members) for s in stages}
         total = sum(means[s] for s in stages if s in COUNTED)

@@ -122,6 +122,9 @@ class _Run:
         )
         if self.trains:
             method.plan(self.selection)
+            self.selection.works.append(
+                Work("order", self.ordering, self.selection.products, 0.0, 0, depth)
+            )
             if not self.selection.known:
                 self.notes.append(
                     f"{method.label}: the method has no plan(), so its selection is left out"

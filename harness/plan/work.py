@@ -58,6 +58,7 @@ class SelectionPlan:
     Attributes:
         rows: of the pool in use.
         works: collected so far.
+        products: FLOPs of similarity products: of all queries' features with all rows', once each.
         picks: lengths of the rows that it selects; those of the pool unless a method says so.
         known: whether the method said what it does.
     """
@@ -67,6 +68,7 @@ class SelectionPlan:
     rows: int
     budget: int
     works: list[Work] = field(default_factory=list)
+    products: float = 0.0
     picks: Sample | None = None
     known: bool = True
 
@@ -139,6 +141,7 @@ class SelectionPlan:
         where = _key("queries", self.selector, self.target, span, layer)
         lengths = np.minimum(self._tokens(self.queries, span), self.max_length)
         self._queries(where, flops, lengths, 2 * width * POOLINGS)
+        self._product(width)
 
     def embed(
         self, path: str, *, revision: str | None, trust: bool, max_length: int, eos: bool
@@ -163,6 +166,7 @@ class SelectionPlan:
         )
         lengths = self.queries.cut("tokens", limit)
         self._queries(_key("queries", name, self.target), flops, lengths, 2 * width)
+        self._product(width)
 
     def answers(self, warm: str) -> None:
         """IFD's two losses of every answer, by the model of the warm-up ``warm``."""
@@ -203,6 +207,7 @@ class SelectionPlan:
         assert recipe.lora is not None
         counted = self.flops.gradients(recipe.lora.model_dump())
         for epoch in range(checkpoints):
+            self._product(dim)
             for stage, sample, where in (
                 ("score", self.pool, self.where),
                 ("queries", self.queries, self.target),
@@ -261,6 +266,9 @@ class SelectionPlan:
         count, tokens = len(lengths), int(lengths.sum())
         price = flops.body(lengths)
         self.works.append(Work("queries", key, price, 0.0, tokens, count, stored=width * count))
+
+    def _product(self, width: int) -> None:
+        self.products += 2.0 * self.rows * self.queries.count * width
 
 
 def _key(*parts: Any) -> str:

@@ -14,12 +14,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAPTION = (
-    "FLOPs of selection (warm-up training, pass over the pool, pass over the queries) and of "
-    "fine-tuning at one pool size and budget, cheapest first. Evaluation is no part of a method's "
-    "cost."
+    "FLOPs of selection (warm-up training, pass over the pool, pass over the queries, similarity "
+    "products of the ordering) and of fine-tuning at one pool size and budget, cheapest first. "
+    "Evaluation is no part of a method's cost."
 )
-WORDS = {"warmup": "warm-up", "score": "pool pass", "queries": "query pass", "train": "fine-tuning"}
-_COLOURS = {"warmup": "#CC79A7", "score": "#0072B2", "queries": "#56B4E9", "train": "#E69F00"}
+WORDS = {
+    "warmup": "warm-up", "score": "pool pass", "queries": "query pass", "order": "ordering",
+    "train": "fine-tuning",
+}  # fmt: skip
+_COLOURS = {
+    "warmup": "#CC79A7", "score": "#0072B2", "queries": "#56B4E9", "order": "#009E73",
+    "train": "#E69F00",
+}  # fmt: skip
 
 
 def cost_data(board: Board) -> pd.DataFrame:
@@ -76,7 +82,7 @@ def draw_costs(data: pd.DataFrame) -> Figure:
     for axes in grid:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=4)
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=5)
     first = data.iloc[0]
     figure.suptitle(
         f"{first['setting'] + ': ' if first['setting'] else ''}pool {short(first['pool'], 24)} of "

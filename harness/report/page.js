@@ -85,8 +85,8 @@ function flops(value) {
 
 // -- cells ----------------------------------------------------------------------------------------
 
-const STAGE_WORDS = { warmup: "warm-up", score: "pool pass", queries: "query pass", train: "fine-tuning", evaluate: "evaluation" };
-const SELECTION = ["warmup", "score", "queries"];
+const STAGE_WORDS = { warmup: "warm-up", score: "pool pass", queries: "query pass", order: "ordering", train: "fine-tuning", evaluate: "evaluation" };
+const SELECTION = ["warmup", "score", "queries", "order"];
 function cost(at, convention = state.costs, part = state.part) {
   const row = cells.costs[at][convention === "paper" ? 1 : 0];
   return data.stages.reduce((sum, stage, place) =>

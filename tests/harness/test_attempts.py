@@ -7,9 +7,11 @@ import json
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from harness import attempts
 from harness.artifacts import Store
 from harness.attempts import Attempts
 from harness.energy import Energy, gpus, packages
@@ -95,9 +97,44 @@ def test_two_artifacts_of_one_work(tmp_path: Path) -> None:
     with Attempts(tmp_path / "a.json") as one:
         time.sleep(0.05)
         with Attempts(tmp_path / "b.json", alongside=True) as other:
-            assert other.energy is one.energy and other._entry()["seconds"] > 0.04
+            assert other.clock is one.clock and other._entry()["seconds"] > 0.04
         with Attempts(tmp_path / "c.json") as apart:
             assert apart._entry()["seconds"] < one._entry()["seconds"]
+
+
+def test_a_clock_stands_still_apart_from_other_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seconds, joules and memory; what a kill inside leaves in the journal too."""
+    joules, megabytes = Clock(), [100.0]
+    now = SimpleNamespace(at=0.0, time=lambda: now.at, perf_counter=lambda: now.at)
+    monkeypatch.setattr(attempts, "time", now)
+    monkeypatch.setattr(attempts, "Energy", lambda: Energy([joules]))
+    monkeypatch.setattr(attempts, "host_peak_mb", lambda: megabytes[0])
+
+    def go_on(seconds: float) -> None:
+        now.at, joules.joules = now.at + seconds, joules.joules + 2 * seconds
+
+    with Attempts(tmp_path / "outer.json") as outer:
+        go_on(3)
+        with attempts.apart():
+            go_on(50)  # waiting
+            with Attempts(tmp_path / "inner.json") as inner:
+                go_on(100)
+                with attempts.apart():
+                    go_on(1000)
+                megabytes[0] = 900.0
+                assert attempts.clock() is inner.clock and inner.clock.read() == (100, 200)
+                outer._note()
+            (entry,) = json.loads((tmp_path / "outer.json").read_text())
+            assert (entry["seconds"], entry["joules"], entry["host_mb"]) == (3, 6, 100)
+        megabytes[0] = 120.0
+        go_on(4)
+        found = outer.summary()
+    assert outer.clock.read() == (7, 14)
+    assert (found["energy_joules"], found["peak_host_mb"]) == (14, 120)
+    with attempts.apart():  # nobody is at any work
+        go_on(1)
 
 
 def test_energy_adds_up_and_counters_wrap() -> None:

@@ -24,7 +24,7 @@ from harness.plan.sweep import SweepPlan, plan_sweep
 
 TULU = 5_817_792
 PAPER = ["scale=llama2_7b", "target=multi_task"]
-SELECT = ("warmup", "score", "queries")
+SELECT = ("warmup", "score", "queries", "order")
 
 
 def planned(*words: str, profile: Profile | None = None) -> SweepPlan:
@@ -192,6 +192,7 @@ def test_a_plan_by_hand() -> None:
     body = 524_288 * 100**2 + 12_952_010_752 * 100
     assert run.flops("score") == 1000 * body
     assert run.flops("queries") == 4 * body
+    assert run.flops("order") == 2 * 1000 * 4 * 4096  # every row with every query
     assert run.flops("train") == 10 * 2 * 3 * (body + 262_144_000 * 100)
     assert sweep.stored["score"] == 1000 * (3 * 4096 * 2 + 4)
     assert run.flops("score", paper=True) == 2 * 6_738_415_616 * 2048 * 1000

@@ -50,12 +50,13 @@ def test_a_record_comes_back_as_it_was_written(tmp_path):
 
 
 def test_what_a_record_adds_up():
-    costs = {"warmup": 1, "score": 10, "queries": 100, "train": 1_000, "evaluate": 10_000}
+    select = {"warmup": 1, "score": 10, "queries": 100, "order": 200}
+    costs = {**select, "train": 1_000, "evaluate": 10_000}
     run = record(
         ledger=[StageCost(stage=s, flops=f, flops_paper=2 * f, seconds=f) for s, f in costs.items()]
     )
-    assert (run.flops_select, run.flops_train, run.flops_total) == (111, 1_000, 1_111)
-    assert run.flops_paper == 2_222  # evaluation is no part of a method's cost
+    assert (run.flops_select, run.flops_train, run.flops_total) == (311, 1_000, 1_311)
+    assert run.flops_paper == 2_622  # evaluation is no part of a method's cost
     assert run.cost("evaluate", "train", column="seconds") == 11_000
     assert run.mean is None
 

@@ -94,10 +94,9 @@ def test_a_record_says_all_that_went_into_a_run(done: Path) -> None:
     assert record.selection.rows == 16 == sum(record.selection.sources.values())
     assert record.training.rows == 16 and record.training.label_tokens > 0
     stages = [entry.stage for entry in record.ledger]
-    assert stages == ["score", "queries", "train", "evaluate"] or sorted(stages) == sorted(
-        ["score", "queries", "train", "evaluate"]
-    )
-    assert all(entry.flops > 0 and entry.tokens > 0 for entry in record.ledger)
+    assert sorted(stages) == sorted(["score", "queries", "order", "train", "evaluate"])
+    assert all(entry.flops > 0 and entry.seconds > 0 for entry in record.ledger)
+    assert all((entry.tokens > 0) == (entry.stage != "order") for entry in record.ledger)
     assert record.flops_total == record.flops_select + record.flops_train
     assert record.versions["torch"] and record.digests["pool"] and record.chat_template_hash
     for score in record.scores.values():
@@ -122,6 +121,7 @@ def test_doing_it_again_finds_everything_and_changes_nothing(done: Path) -> None
     after = {p.name: p.read_bytes() for p in (done / "out" / "records").glob("*p300*.json")}
     assert before == after
 
+
 def test_another_report_is_made_of_the_same_runs(done: Path) -> None:
     before = {p.name: p.read_bytes() for p in (done / "out" / "records").glob("*p300*.json")}
     names = {p.name for p in (done / "out" / "records").iterdir()}
@@ -139,7 +139,6 @@ def test_another_report_is_made_of_the_same_runs(done: Path) -> None:
     assert before == after and names == {p.name for p in (done / "out" / "records").iterdir()}
     text = harness(done, "method=random", "report.reference=nosuch")
     assert "Nothing is held against nosuch: there is no such method here" in " ".join(text.split())
-
 
 
 def test_lost_records_come_back_from_the_store_without_computing(done: Path) -> None:

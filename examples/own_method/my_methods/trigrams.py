@@ -35,9 +35,7 @@ class Trigrams(PairMethod):
             "trigrams", {"width": self.width}, compute, bytes_per_row=2 * self.width
         )
         # No model runs, so the bill has time and no FLOPs.
-        cost = StageCost(
-            stage="score", rows=context.pool.size, seconds=found.seconds, reused=found.reused
-        )
+        cost = StageCost(stage="score", rows=context.pool.size, **found.spent)
         context.charge("trigrams", cost)
         return found.blocks("trigrams")
 
