@@ -2,7 +2,7 @@
 
 ``main`` composes and checks all that was asked for before the first run starts (no torch yet), then
 lets Hydra launch the run or the sweep, then builds board and plots from the records. The exit code
-is 0 only if every run is done.
+is 0 only if every run is done. After Ctrl-C a sweep's report is built all the same.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from harness.watch import follow
 HYDRAS_OWN = {
     "--cfg", "-c", "--hydra-help", "--info", "-i", "--version", "--shell-completion", "-sc",
 }  # fmt: skip
+
+STOPPED = 130  # the exit code after Ctrl-C
 
 HELP = """\
 usage: python -m harness [KEY=VALUE ...]        one run
@@ -70,7 +72,15 @@ def main() -> None:
             _hydra_main()
     except SystemExit as stop:  # Hydra's word for a failed job
         code = stop.code if isinstance(stop.code, int) else 1
-    _report(request)
+    except KeyboardInterrupt:
+        code = STOPPED
+        if request.multirun:
+            print("stopped; the report of what is done follows (Ctrl-C: without)", file=sys.stderr)
+    try:
+        if request.multirun or code != STOPPED:
+            _report(request)
+    except KeyboardInterrupt:
+        code = STOPPED
     sys.exit(code or (1 if _failures.runs else 0))
 
 

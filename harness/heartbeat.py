@@ -16,7 +16,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -97,16 +97,24 @@ class Heartbeat:
 
 
 @contextmanager
-def sweep(out: Path, jobs: Sequence[str] | None) -> Iterator[None]:
+def sweep(
+    out: Path, jobs: Sequence[str] | None, report: Mapping[str, Any] | None = None
+) -> Iterator[None]:
     """Say that a sweep goes on in ``out``, for as long as the ``with`` lasts.
 
     Args:
         out: the sweep's folder.
         jobs: what is set apart in each of its cells, in Hydra's order; None if it is not known.
+        report: what its report is to be like (``report`` of the configuration).
     """
     folder = out / FOLDER
     clear_dead(folder)
-    said = {"jobs": None if jobs is None else list(jobs), "started": time.time(), **_process()}
+    said = {
+        "jobs": None if jobs is None else list(jobs),
+        "report": dict(report or {}),
+        "started": time.time(),
+        **_process(),
+    }
     name = f"{said['host']}-{said['pid']}"
     path = folder / f"{name}.sweep.json"
     _write(path, said)

@@ -37,6 +37,7 @@ class State:
         left: cells that were not begun; None if nobody knows.
         seconds_left: until the last cell ends; None if there is nothing to guess it from.
         failures: names of the failed.
+        report: what the report of the sweep that began last is to be like.
     """
 
     going: bool
@@ -46,6 +47,7 @@ class State:
     left: int | None
     seconds_left: float | None
     failures: list[str] = field(default_factory=list)
+    report: dict[str, Any] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -108,6 +110,7 @@ def read_state(out: Path, now: float | None = None) -> State:
         left=max(len(waiting) - len(running), 0) if known else None,
         seconds_left=seconds_left(waiting, times, len(running)) if known else None,
         failures=failures,
+        report=max(sweeps, key=lambda sweep: sweep[1]["started"])[1].get("report", {}),
     )
 
 

@@ -1,7 +1,8 @@
 """``python -m harness.watch DIR``: how far a running sweep is, wherever it was started.
 
 A sweep started in a terminal shows the same table below its log; without a terminal it says a line
-a minute. ``--page`` also keeps ``DIR/report.html`` up to date, which then loads itself anew.
+a minute. ``--page`` also keeps ``DIR/report.html`` up to date, which then loads itself anew; a
+sweep does so by itself (``report.refresh``).
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import heartbeat
+from harness import heartbeat, live
 from harness.progress import TABLE
 from harness.sweep_state import State, read_state
 
@@ -31,17 +32,17 @@ MOST_ROWS = 12  # runs in the table
 
 @contextmanager
 def follow(request: Request) -> Iterator[None]:
-    """While a sweep runs: let others see how far it is, and show it here."""
+    """While a sweep runs: let others see how far it is, show it here, and keep its page fresh."""
     if not request.multirun:
         yield
         return
-    with heartbeat.sweep(request.out, request.jobs):
-        if sys.stderr.isatty():
-            with _table(lambda: read_state(request.out)):
-                yield
-        else:
-            with _lines(lambda: read_state(request.out)):
-                yield
+    report, shown = request.report, _table if sys.stderr.isatty() else _lines
+    with ExitStack() as stack:
+        stack.enter_context(heartbeat.sweep(request.out, request.jobs, report.model_dump()))
+        if report.refresh and request.until == "record":
+            stack.enter_context(live.renewed(request.out, report.refresh))
+        stack.enter_context(shown(lambda: read_state(request.out)))
+        yield
 
 
 @contextmanager
@@ -140,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.once or not (state.going or state.running):
         print(line(state) + ("" if state.going or state.running else "; nothing runs"))
         if args.page:
-            _page(args.folder, state, None)
+            live.draw(args.folder)
         return 0
     try:
         _until_it_ends(args)
@@ -151,23 +152,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _until_it_ends(args: argparse.Namespace) -> None:
+    page = live.LivePage(args.folder, args.refresh) if args.page else None
     shown = _table if sys.stderr.isatty() else _lines
-    with shown(lambda: read_state(args.folder)):
-        while (state := read_state(args.folder)).going or state.running:
-            began = time.monotonic()
-            if args.page:
-                _page(args.folder, state, args.refresh)
-            time.sleep(max(args.refresh - (time.monotonic() - began), 1.0) if args.page else 1.0)
-    if args.page:
-        _page(args.folder, read_state(args.folder), None)
-
-
-def _page(folder: Path, state: State, refresh: int | None) -> None:
-    from harness.report import write_live
-
-    if (folder / "records").is_dir():
-        counts = state.counts if refresh else None
-        write_live([folder], folder, refresh_seconds=refresh, progress=counts)
+    try:
+        with shown(lambda: read_state(args.folder)):
+            while (state := read_state(args.folder)).going or state.running:
+                if page:
+                    page.look(state)
+                time.sleep(1.0)
+        if page:
+            page.end()
+    finally:
+        if page:
+            live.settle(page.path)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -34,7 +34,7 @@ function recall() {
 }
 addEventListener("pagehide", remember);
 
-const seconds = Number(document.body.dataset.refresh);
+const seconds = Number($("refresh")?.dataset.refresh);
 if (seconds) {
   const again = () => {
     // Not under the hands of somebody who reads a value, types or opens a list.

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import signal
 import socket
 import subprocess
 import sys
@@ -16,10 +17,12 @@ from typing import Any
 
 import pytest
 
-from harness import heartbeat, watch
+from harness import cli, heartbeat, live, watch
 from harness.check import Request, check
 from harness.heartbeat import EVERY, STALE, Heartbeat
+from harness.live import SHARE, LivePage, is_live, pause, settle
 from harness.record import Record, Score, write_record
+from harness.settings import ReportSettings
 from harness.sweep_state import read_state, seconds_left
 from harness.watch import duration, follow, line, main, table
 
@@ -200,17 +203,19 @@ def test_watch_says_a_line_where_nothing_runs(
     assert main([str(tmp_path / "none")]) == 2
 
 
+def finished(out: Path, method: str = "random", seed: int = 0) -> None:
+    scores = {"qa": Score(score=50 + seed, stderr=1.0, n=10, metric="exact_match")}
+    record = Record(
+        run_id=f"{method}-{seed}", status="done", method=method, pool="p", pool_size=100,
+        budget=10, target="any", model="m", selector_model="none", recipe="r", suite="s",
+        judge="j", seed=seed, scores=scores,
+    )  # fmt: skip
+    write_record(record, out / "records")
+
+
 def test_the_page_refreshes_itself_until_the_sweep_ends(tmp_path: Path) -> None:
     for seed in range(2):
-        write_record(
-            Record(
-                run_id=f"random-{seed}", status="done", method="random", pool="p", pool_size=100,
-                budget=10, target="any", model="m", selector_model="none", recipe="r", suite="s",
-                judge="j", seed=seed,
-                scores={"qa": Score(score=50 + seed, stderr=1.0, n=10, metric="exact_match")},
-            ),
-            tmp_path / "records",
-        )  # fmt: skip
+        finished(tmp_path, seed=seed)
     going = run_file(tmp_path, "third")
     page = tmp_path / "report.html"
     pages = []
@@ -229,6 +234,143 @@ def test_the_page_refreshes_itself_until_the_sweep_ends(tmp_path: Path) -> None:
     assert "1 running" in pages[0]
     assert "data-refresh=" not in page.read_text()
     assert "random" in page.read_text()
+
+
+def test_drawing_takes_a_small_part_of_the_time() -> None:
+    assert pause(30, took=1, spent=0.5) == 29  # every 30 seconds from one to the next
+    assert pause(30, took=40, spent=0.5) == 30  # a turn is left out
+    for took, spent in ((2.0, 2.0), (100.0, 80.0), (9.0, 1.0)):
+        assert spent / (took + pause(1, took, spent)) <= SHARE + 1e-12
+
+
+def test_the_page_is_drawn_when_it_is_time_and_something_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[dict[str, Any]] = []
+    clock = [0.0]
+    monkeypatch.setattr("harness.report.write_live", lambda *_, **more: drawn.append(more))
+    monkeypatch.setattr(live.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(live.time, "process_time", lambda: 0.0)
+    page = LivePage(tmp_path, 30)
+
+    def look(seconds: float) -> bool:
+        clock[0] += seconds
+        return page.look(read_state(tmp_path))
+
+    asked = {"compare": ["paper"], "reference": "length", "refresh": 30}
+    with heartbeat.sweep(tmp_path, ["budget=1", "budget=2"], asked):
+        assert not look(14) and look(1)  # the first is early, and shows what is to come
+        said = drawn[-1]
+        assert said["progress"] == {"done": 0, "running": 0, "failed": 0, "left": 2}
+        assert (said["compare_with"], said["reference"]) == (["paper"], "length")
+        assert said["refresh_seconds"] == 30
+        finished(tmp_path)
+        assert not look(29) and look(1)
+        assert not look(60)  # nothing is new
+        going = run_file(tmp_path, "a_run")
+        assert look(30)
+        assert drawn[-1]["progress"]["running"] == 1
+        going.unlink()
+    page.end()
+    assert (len(drawn), drawn[-1]["refresh_seconds"], drawn[-1]["progress"]) == (4, None, None)
+    assert drawn[-1]["reference"] == "length"
+
+
+def test_a_page_that_cannot_be_drawn_is_said_once_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise ValueError("no such colour")
+
+    monkeypatch.setattr("harness.report.write_live", broken)
+    page = LivePage(tmp_path, 0)
+    assert [page.look(read_state(tmp_path)) for _ in range(3)] == [False] * 3
+    page.end()
+    assert capsys.readouterr().err == "live page: ValueError: no such colour\n"
+
+
+def test_a_settled_page_tells_of_no_sweep_and_is_else_as_it_was(tmp_path: Path) -> None:
+    finished(tmp_path, "<!--live-->5/9 · <title>")
+    live.draw(tmp_path, {"reference": "random"}, 30, {"done": 1, "left": 1})
+    page = tmp_path / "report.html"
+    assert is_live(page) and "1 of 2 runs done" in page.read_text()
+    settle(page)
+    settled = page.read_text()
+    live.draw(tmp_path, {"reference": "random"})
+    assert settled.replace("\n", "") == page.read_text().replace("\n", "")
+    assert not is_live(page) and "data-refresh=" not in settled
+    settle(page)
+    settle(tmp_path / "none.html")
+    assert [path.name for path in tmp_path.glob("*.html")] == ["report.html"]
+
+
+LITTLE = (
+    "import os, sys, time; from pathlib import Path; from harness import heartbeat, live\n"
+    "out = Path(sys.argv[1])\n"
+    "with heartbeat.sweep(out, ['a', 'b'], {'reference': 'length'}), live.renewed(out, 0.1):\n"
+    "    while not (out / 'report.html').is_file(): time.sleep(0.05)\n"
+    "    print('there', flush=True)\n"
+    "    time.sleep(600)\n"
+)
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_however_a_sweep_ends_its_page_loads_itself_no_more(
+    tmp_path: Path, end: signal.Signals
+) -> None:
+    """In a process of its own, that nobody waits for after a kill."""
+    for method in ("random", "length"):
+        finished(tmp_path, method)
+    sweep = subprocess.Popen(
+        [sys.executable, "-c", LITTLE, str(tmp_path)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert sweep.stdout and sweep.stderr and sweep.stdout.readline() == "there\n"
+    page = tmp_path / "report.html"
+    assert is_live(page) and "0 of 2 runs done" in page.read_text()
+    assert "cannot be told from length" in page.read_text()
+    sweep.send_signal(end)
+    # The drawing process holds the other end of this pipe: it is gone when the pipe ends.
+    said = sweep.stderr.read()
+    sweep.wait()
+    assert said.startswith(f"live page: {page} (in 0.1 s, then every 0.1 s)\n")
+    assert not is_live(page) and "runs done, 2 left" not in page.read_text()
+    assert "length" in page.read_text() and not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("end", "in_report", "code"),
+    [(KeyboardInterrupt, None, 130), (SystemExit, None, 1), (None, KeyboardInterrupt, 130)],
+    ids=["stopped", "failed", "stopped in the report"],
+)
+def test_the_report_at_the_end_takes_the_live_pages_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: Any, in_report: Any, code: int
+) -> None:
+    page = tmp_path / "report.html"
+
+    def runs() -> None:
+        for method in ("random", "length"):
+            finished(tmp_path, method)
+        while not page.is_file():
+            time.sleep(0.05)
+        assert is_live(page)
+        if end:
+            raise end(1)
+
+    def stopped(*_: Any, **__: Any) -> None:
+        raise in_report
+
+    monkeypatch.setattr(cli, "_hydra_main", runs)
+    if in_report:
+        monkeypatch.setattr("harness.report.build_report", stopped)
+    words = ["-m", "method=random,length", "report.refresh=0.1", "report.reference=length"]
+    monkeypatch.setattr(sys, "argv", ["harness", *words, f"out={tmp_path}"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == code
+    assert not is_live(page) and "cannot be told from length" in page.read_text()
+    assert (tmp_path / "leaderboard.csv").is_file() == (in_report is None)
+    assert not (tmp_path / "running").exists()
 
 
 def sweep_command(folder: Path) -> list[str]:
@@ -289,7 +431,9 @@ def test_without_a_terminal_a_sweep_says_plain_lines_when_something_changed(
             time.sleep(0.02)
         raise AssertionError(shown)
 
-    with follow(Request(tmp_path, "record", True, ("budget=1", "budget=2"))):
+    request = Request(tmp_path, "record", True, ReportSettings(refresh=0), ("budget=1", "budget=2"))
+    with follow(request):
+        assert read_state(tmp_path).report["reference"] == "random"
         wait_for("  0 done, 0 failed, 2 left\n")
         with Heartbeat(tmp_path, "run"):
             wait_for("  0 done, 1 running (pool), 0 failed, 1 left\n")
@@ -298,5 +442,5 @@ def test_without_a_terminal_a_sweep_says_plain_lines_when_something_changed(
 
 
 def test_a_single_run_leaves_the_terminal_alone(tmp_path: Path) -> None:
-    with follow(Request(tmp_path, "record", False)):
+    with follow(Request(tmp_path, "record", False, ReportSettings())):
         assert not list(tmp_path.iterdir())
