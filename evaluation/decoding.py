@@ -43,11 +43,18 @@ class Decoder:
     """A model with its tokenizer, used greedily or by each row's own random numbers.
 
     Nothing of the checkpoint's generation settings counts but the end tokens that they name.
+
+    Attributes:
+        reads: what of prompts has gone through the model, a row of three numbers a sequence: tokens
+            before it whose states were there, its own tokens, and for how many of these the head
+            ran. Beginnings and prompts that are shared stand here once each time they are run;
+            padding does not.
     """
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.model = model
         self.tokenizer = tokenizer
+        self.reads: list[tuple[int, int, int]] = []
         # Only a filler under the mask, so any token does.
         self._pad = next(
             i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if i is not None
@@ -62,7 +69,12 @@ class Decoder:
 
     @torch.inference_mode()
     def _states(self, ids: torch.Tensor, mask: torch.Tensor) -> Any:
+        self._note(0, ids.shape[1], 1)
         return self._forward(ids, mask, keep=1, use_cache=True)
+
+    def _note(self, known: int, tokens: int, keep: int) -> None:
+        answers = min(keep, tokens) if self._keeps_logits else tokens
+        self.reads.append((known, tokens, answers))
 
     def _padded(self, rows: Iterable[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Left-padded ids and mask, each [rows, longest]."""
@@ -92,6 +104,9 @@ class Decoder:
         """
         behind = max(len(ids) - shared for ids, shared in rows)
         before = self.prefixes.before([tuple(ids[:shared]) for ids, shared in rows], behind + room)
+        for prompt, shared in rows:
+            known = 0 if before is None else shared
+            self._note(known, len(prompt) - known, keep)
         if before is None:
             ids, mask = self._padded([ids for ids, _ in rows])
             return self._forward(ids, mask, keep, use_cache=use_cache), mask

@@ -45,6 +45,7 @@ class ChatLM(LM):
 
     Attributes:
         lengths: for each task the (prompt, generated) token counts of its requests, in order.
+        reads: what of all prompts went through the model; see ``decoding.Decoder``.
         truncated: for each task the number of requests whose prompt was cut.
     """
 
@@ -76,6 +77,7 @@ class ChatLM(LM):
         self._model = model
         self._vllm = vllm
         self._decoder = Decoder(model, tokenizer)
+        self.reads = self._decoder.reads
         self._share = share and self._decoder.prefixes.served
 
     # What lm-eval asks for.
@@ -172,6 +174,7 @@ class ChatLM(LM):
                 self._model, self.tokenizer, rows, ends=self._decoder.ends,
                 max_length=self.max_length, seed=self.seed,
             )  # fmt: skip
+            self.reads += [(row.shared, len(row.ids) - row.shared, 1) for row in rows]
         else:
             self._extend(rows, disable_tqdm)
         for request, row in zip(requests, rows, strict=True):

@@ -31,6 +31,12 @@ log = logging.getLogger(__name__)
 MICRO = "micro"
 
 
+def _no_reads() -> np.ndarray:
+    import numpy as np
+
+    return np.empty((0, 3), dtype=np.int64)
+
+
 @dataclass
 class SuiteResult:
     """What an evaluation gives.
@@ -40,10 +46,13 @@ class SuiteResult:
         lengths: by benchmark, int64 [requests, 2]: prompt tokens and generated tokens. Choices
             that differ in one token are one request, all prompt; each sample of an item is one,
             though the samples share the pass over their prompt.
+        reads: int64 [passes, 3], what of all prompts really went through the model: tokens before
+            it whose states were there, its own tokens, and for how many of these the head ran.
     """
 
     scores: dict[str, Score] = field(default_factory=dict)
     lengths: dict[str, np.ndarray] = field(default_factory=dict)
+    reads: np.ndarray = field(default_factory=_no_reads)
 
 
 class Suite(Component):
@@ -210,6 +219,7 @@ class Suite(Component):
             task.finish(raw, result.scores[name])
             lengths = [pair for part in task.parts for pair in lm.lengths[part]]
             result.lengths[name] = np.array(lengths, dtype=np.int64).reshape(-1, 2)
+        result.reads = np.array(lm.reads, dtype=np.int64).reshape(-1, 3)
         settings = {"batch_size": self.batch_size, "limit": self.limit}
         seconds = time.perf_counter() - started
         run = run_facts(lm, model, settings=settings, seed=seed, seconds=seconds, began=began)

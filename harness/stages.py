@@ -320,6 +320,7 @@ def evaluate(settings: Settings, store: Store, trained: TrainStage) -> EvaluateS
     """Score the model on the suite, or on the part of it that the settings ask for."""
     suite, judge = settings.scored, settings.judge
     identity = {
+        "version": 2,  # 1 charged a prompt's pass for every sample of it
         "suite": suite.identity(),
         "judge": judge.identity(),
         "model": trained.identity,
@@ -339,7 +340,7 @@ def evaluate(settings: Settings, store: Store, trained: TrainStage) -> EvaluateS
             progress=settings.progress and interactive(),
         )
         seconds = time.perf_counter() - start
-        cost = _evaluation_cost(settings, result.lengths, seconds)
+        cost = _evaluation_cost(settings, result, seconds)
         return {
             "costs": [cost.model_dump()],
             "scores": {name: score.model_dump() for name, score in result.scores.items()},
@@ -351,18 +352,17 @@ def evaluate(settings: Settings, store: Store, trained: TrainStage) -> EvaluateS
     return EvaluateStage(artifact.path, scores, _costs(artifact, "evaluate"))
 
 
-def _evaluation_cost(
-    settings: Settings, lengths: dict[str, np.ndarray], seconds: float
-) -> StageCost:
+def _evaluation_cost(settings: Settings, result: Any, seconds: float) -> StageCost:
+    """What went through the model: prompts and beginnings as often as they were read."""
     from harness.flops import model_flops
 
     flops = model_flops(settings.model.load_config())
-    every = np.concatenate([np.asarray(part).reshape(-1, 2) for part in lengths.values()])
+    prompts, new = np.concatenate(list(result.lengths.values())).T
     return StageCost(
         stage="evaluate",
-        flops=flops.generate(every[:, 0], every[:, 1]),
-        tokens=int(every.sum()),
-        rows=len(every),
+        flops=flops.read(*result.reads.T) + flops.write(prompts, new),
+        tokens=int(result.reads[:, 1].sum() + new.sum()),
+        rows=len(new),
         seconds=seconds,
         peak_memory_mb=peak_memory_mb(),
     )

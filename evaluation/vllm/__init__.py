@@ -108,7 +108,7 @@ class Vllm(Component):
         self, model: Any, tokenizer: Any, rows: Sequence[Row], *, ends: set[int], max_length: int,
         seed: int,
     ) -> None:  # fmt: skip
-        """Fill in ``new`` and ``text`` of all rows.
+        """Fill in ``new``, ``text`` and ``shared`` (what vLLM had in its cache) of all rows.
 
         Args:
             model: is saved for vLLM, an adapter merged, and leaves the GPU meanwhile.
@@ -145,6 +145,7 @@ class Vllm(Component):
                     model.to(device)
         for row, answer in zip(rows, answers, strict=True):
             row.new = answer["token_ids"]
+            row.shared = answer["cached_tokens"]
             row.text = written(row, tokenizer, ends)
 
 

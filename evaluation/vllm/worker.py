@@ -16,7 +16,7 @@ def main() -> None:
     """Answer every request; the file of outputs ends with a line that says how many they are."""
     parser = argparse.ArgumentParser(description="Continue token ids with vLLM.")
     parser.add_argument("requests", help="JSON lines: id, prompt_token_ids, sampling")
-    parser.add_argument("outputs", help="JSON lines: id, token_ids, finish_reason")
+    parser.add_argument("outputs", help="JSON lines: id, token_ids, finish_reason, cached_tokens")
     parser.add_argument("--engine", required=True, help="JSON object: arguments of vllm.LLM")
     options = parser.parse_args()
     with open(options.requests, encoding="utf-8") as stream:
@@ -38,6 +38,7 @@ def main() -> None:
                 "id": request["id"],
                 "token_ids": list(answer.token_ids),
                 "finish_reason": answer.finish_reason,
+                "cached_tokens": getattr(output, "num_cached_tokens", None) or 0,
             }
             stream.write(json.dumps(row) + "\n")
         stream.write(json.dumps({"done": len(requests), "vllm": vllm.__version__}) + "\n")

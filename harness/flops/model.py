@@ -78,29 +78,51 @@ class ModelFlops:
             self.adapters[key] = count_gradients(self.config, lora)
         return self.adapters[key]
 
-    def generate(self, prompt_lengths: Lengths, new_lengths: Lengths) -> float:
-        """Generation with a key-value cache, request by request.
+    def read(self, known: Lengths, tokens: Lengths, answers: Lengths) -> float:
+        """Passes over tokens behind others whose keys and values are there already.
 
-        The prompt goes through once, with the LM head on its last position only, and gives the
-        first token. Every further token is a pass over one token that attends to all before it
-        and to itself: ``body.b + body.a · t`` at total length t, plus the head.
+        Each token attends to all before it and to its own sequence: ``body.a · tokens · (known +
+        tokens) + body.b · tokens``.
 
         Args:
-            prompt_lengths: prompt tokens of each request.
-            new_lengths: generated tokens of each, the end token included. A request with 0 still
-                costs its prompt.
+            known: tokens of each sequence that are there.
+            tokens: further ones, which go through.
+            answers: for how many of these the LM head runs.
+        """
+        before, read = whole(known), whole(tokens)
+        if before.shape != read.shape:
+            raise ValueError(f"{before.size} beginnings but {read.size} lengths")
+        further = self.body.a * int(np.dot(before, read))
+        return self.body(read) + float(further) + int(whole(answers).sum()) * self.head(1)
+
+    def write(self, prompt_lengths: Lengths, new_lengths: Lengths) -> float:
+        """Generation with a key-value cache behind prompts that were read.
+
+        The prompt's pass gives the first token. Every further one is a pass over one token that
+        attends to all before it and to itself: ``body.b + body.a · t`` at total length t, plus the
+        head.
+
+        Args:
+            prompt_lengths: prompt tokens of each text.
+            new_lengths: generated tokens of each, the end token included.
         """
         prompts, new = whole(prompt_lengths), whole(new_lengths)
         if prompts.shape != new.shape:
             raise ValueError(f"{prompts.size} prompts but {new.size} generated lengths")
         steps = np.maximum(new - 1, 0)
         attended = int(np.dot(steps, prompts)) + int(np.dot(steps, steps + 1)) // 2
-        total_steps = int(steps.sum())
-        return (
-            self.body(prompts)
-            + float(self.body.a * attended + (self.body.b + self.body.c) * total_steps)
-            + (prompts.size + total_steps) * self.head(1)
-        )
+        count = int(steps.sum())
+        passes = self.body.a * attended + (self.body.b + self.body.c) * count
+        return float(passes) + count * self.head(1)
+
+    def generate(self, prompt_lengths: Lengths, new_lengths: Lengths) -> float:
+        """``read`` and ``write``: each prompt whole, with the LM head on its last position only.
+
+        A request with 0 new tokens still costs its prompt.
+        """
+        prompts = whole(prompt_lengths)
+        once = np.ones_like(prompts)
+        return self.read(0 * prompts, prompts, once) + self.write(prompts, new_lengths)
 
 
 def recipe_key(lora: Mapping[str, Any] | None, gradient_checkpointing: bool = False) -> str:

@@ -153,7 +153,10 @@ class _Run:
         return [work if settings.keep_models else replace(work, stored=0.0)]
 
     def _evaluation(self, trained: str) -> list[Work]:
-        """Answers are taken to be as long as they may be."""
+        """Answers are taken to be as long as they may be, prompts to have no beginning in common.
+
+        Samples of an item share the pass over its prompt.
+        """
         settings, flops = self.settings, decoder_of(self.settings.model)
         price, tokens, requests = 0.0, 0, 0
         for name, benchmark in settings.scored.benchmarks.items():
@@ -164,10 +167,12 @@ class _Run:
             items = min(settings.scored.limit or known["items"], known["items"])
             prompts = np.minimum(np.array(known["prompts"]), settings.scored.max_length)
             new = 0 if known["chosen"] else benchmark.max_new_tokens
-            times = items / len(prompts) * benchmark.sampling.n
-            price += times * flops.generate(prompts, np.full(len(prompts), new))
-            tokens += round(times * float((prompts + new).sum()))
-            requests += items * benchmark.sampling.n
+            times, n = items / len(prompts), benchmark.sampling.n
+            written = np.full(len(prompts), new)
+            more = (n - 1) * flops.write(prompts, written)
+            price += times * (flops.generate(prompts, written) + more)
+            tokens += round(times * float((prompts + n * written).sum()))
+            requests += items * n
         key = canonical_json([trained, settings.scored.model_dump(mode="json"), settings.seed])
         return [Work("evaluate", key, price, 0.0, tokens, requests)]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -19,6 +21,7 @@ from transformers import (  # noqa: E402
 )
 
 from evaluation.prefixes import PASS_TOKENS, shared_lengths  # noqa: E402
+from harness.flops import model_flops  # noqa: E402
 from tests.evaluation.test_lm import Request, byte_tokenizer, make  # noqa: E402
 
 SMALL = {
@@ -96,14 +99,73 @@ def test_a_model_without_keys_is_refused() -> None:
     assert not make(build(config), byte_tokenizer(True))._share
 
 
-def test_the_prompts_own_lengths_are_what_is_charged() -> None:
-    model, tokenizer = build(SERVED["llama"]), byte_tokenizer(True)
-    counted = []
-    for share in (False, True):
-        lm = make(model, tokenizer, share=share, max_length=1024)
-        lm.generate_until(requests())
-        counted.append(lm.lengths["task"])
-    assert counted[0] == counted[1]
+def charged(lm: Any, model: Any) -> float:
+    """What the ledger says of all that ``lm`` did; see ``stages._evaluation_cost``."""
+    flops = model_flops(model.config)
+    prompts, new = np.array(lm.lengths["task"]).T
+    return flops.read(*np.array(lm.reads).T) + flops.write(prompts, new)
+
+
+def counted(work: Callable[[], Any]) -> int:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+DRAWN = {"max_gen_toks": 9, "temperature": 0.8, "top_p": 0.95}
+
+
+@pytest.mark.parametrize("batch_size", [32, 8])
+def test_samples_of_one_prompt_are_charged_as_another_counter_counts(batch_size: int) -> None:
+    """20 samples read their prompt once a batch, and each writes its own text."""
+    model = build(SERVED["eager"])
+    lm = make(model, byte_tokenizer(True), batch_size=batch_size, max_length=1024)
+    lm._decoder.ends = set()  # all equally long: nothing idles in a batch
+    asked = [Request(("def f(x):", DRAWN), doc_id=3)] * 20
+    assert counted(lambda: lm.generate_until(asked)) == charged(lm, model)
+    assert lm.lengths["task"] == [(10, 9)] * 20
+    assert lm.reads == [(0, 10, 1)] * -(-20 // batch_size)
+    apart = model_flops(model.config).generate([10] * 20, [9] * 20)
+    assert charged(lm, model) < 0.8 * apart
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_prompts_are_charged_as_another_counter_counts(share: bool) -> None:
+    """Beginnings once, the rest behind them; row by row, so that no batch is padded."""
+    model = build(SERVED["eager"])
+    lm = make(model, byte_tokenizer(True), share=share, batch_size=1, max_length=1024)
+    assert counted(lambda: lm.generate_until(requests())) == charged(lm, model)
+    beginnings = [read for read in lm.reads if read[0]]
+    assert bool(beginnings) == share
+    assert sum(tokens for _, tokens, _ in lm.reads) == (
+        sum(prompt for prompt, _ in lm.lengths["task"])
+        - sum(known for known, _, _ in lm.reads)
+        + sum({known: known for known, _, _ in beginnings}.values())
+    )
+
+
+def test_choices_are_charged_as_another_counter_counts() -> None:
+    """Answers of two tokens: the head runs where they are read, and nowhere else."""
+    model = build(SERVED["eager"])
+    lm = make(model, byte_tokenizer(True), batch_size=1, max_length=1024)
+    asked = [Request((head + q, " " + c)) for head in HEADS for q in ("1?", "two?") for c in "AB"]
+    assert counted(lambda: lm.loglikelihood(asked)) == charged(lm, model)
+    assert [known > 0 for known, _, _ in lm.reads].count(True) == 4
+    assert {answers for known, _, answers in lm.reads if known} == {2}
+
+
+def test_padding_is_not_charged() -> None:
+    model, tokenizer = build(SERVED["eager"]), byte_tokenizer(True)
+    costs = []
+    for size in (1, 4):
+        lm = make(model, tokenizer, share=False, batch_size=size, max_length=1024)
+        work = counted(lambda lm=lm: lm.generate_until(requests()))
+        costs.append((charged(lm, model), work))
+    (alone, done), (batched, padded) = costs
+    assert alone == done and padded > 1.2 * batched
+    assert batched <= alone  # the two samples may have shared a pass
 
 
 def test_an_adapter_is_part_of_the_states() -> None:

@@ -172,6 +172,8 @@ def test_the_micro_model_goes_through_all_seven(evaluated: Any) -> None:
     assert result.scores["codex"].metric == "pass@1"
     assert result.scores["codex"].notes["sandbox"] in ("bubblewrap", "namespaces", "rlimits")
     assert result.lengths["codex"].shape == (40, 2)
+    prompts = sum(int(pairs[:, 0].sum()) for pairs in result.lengths.values())
+    assert 0 < result.reads[:, 1].sum() < 0.8 * prompts  # samples and beginnings share passes
     assert result.lengths["mmlu"].shape == (8, 2) and not result.lengths["mmlu"][:, 1].any()
     longest = suite.benchmarks["gsm8k"].max_new_tokens
     assert 1 <= result.lengths["gsm8k"][:, 1].max() <= longest

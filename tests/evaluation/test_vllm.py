@@ -56,8 +56,9 @@ class LLM:
             new = [ids[-1]] + [b for b in json.loads(os.environ["FAKE_IDS"])[text]] + [2]
             new = new[: settings["max_tokens"]]
             reason = "stop" if len(new) < settings["max_tokens"] else "length"
-            found.append(Answer(prompt_token_ids=ids, outputs=[Answer(
-                token_ids=tuple(new), finish_reason=reason, text="not used")]))
+            answer = Answer(token_ids=tuple(new), finish_reason=reason, text="not used")
+            found.append(Answer(
+                prompt_token_ids=ids, outputs=[answer], num_cached_tokens=len(ids) // 4 * 2))
         return found
 """
 
@@ -101,6 +102,8 @@ def test_prompts_are_those_of_transformers_to_the_token(fake: Path, model: Any) 
     # The first token repeats the prompt's last; the rest is what the engine wrote, cut here.
     assert texts == [" yes. no", "dok", *["wok"] * 3]
     assert lm.lengths["task"][0] == (7, 16) and lm.lengths["task"][2] == (5, 4)
+    # What the engine says that it had in its cache is not charged again.
+    assert lm.reads == [(2, 5, 1), (16, 16, 1), *[(2, 3, 1)] * 3]
 
 
 def test_sampling_is_said_in_full(fake: Path, model: Any) -> None:  # noqa: F811

@@ -248,6 +248,10 @@ def test_generation_with_a_cache_against_a_real_model():
     together = flops.generate([9, 40], [6, 12])
     assert together == flops.generate(9, 6) + flops.generate(40, 12)
     assert flops.generate(9, 0) == flops.generate(9, 1)
+    assert flops.generate(9, 6) == flops.read(0, 9, 1) + flops.write(9, 6)
+    # Nine tokens in two passes: the second attends to the first, and the head runs once more.
+    split = flops.read([0, 5], [5, 4], [1, 1])
+    assert split == flops.generate(9, 1) + flops.head(1) - flops.body.a * 5 * 4
     with pytest.raises(ValueError, match="2 prompts but 1"):
         flops.generate([1, 2], [3])
 
