@@ -125,6 +125,7 @@ def test_a_reference_that_is_not_there_is_said_with_what_is(tmp_path):
     assert note(tmp_path, "good") == ""
     run(tmp_path, "good", 0, 1.0, 2e12, budget=20)
     assert note(tmp_path, "random") == ""  # a method alone has nobody to be held against
+    assert "1 of 2 settings have no finished run of same" in note(tmp_path, "same")  # but asked for
     run(tmp_path, "same", 0, 0.0, 2e12, budget=20)
     assert "1 of 2 settings have no finished run of random" in note(tmp_path, "random")
 
