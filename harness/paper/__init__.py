@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +23,11 @@ class Cell:
 
     Attributes:
         row, column: its place in the table, in the paper's words.
-        published: in percent; None where the paper has none.
+        published: in percent; in a table by source, rows; None where the paper has none.
         flops: of selection and fine-tuning by the paper's convention; None where it plots no cost.
         rows: that were selected, where a figure has them for its axis.
-        value: the leaderboard's column that holds ours (``mean`` or a benchmark).
+        value: the leaderboard's column that holds ours (``mean`` or a benchmark); in a table by
+            source, our names of it (``a|b``, with ``*`` for any letters).
         match: leaderboard column to the words that it may hold.
     """
 
@@ -46,6 +48,7 @@ class Published:
         cells: row by row.
         figure: title of the figure that its points are drawn in.
         lines: whether a line of that figure is a ``row`` or a ``column`` of the table.
+        pool: the column of the pool itself, in a table of selected rows by source; else empty.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Published:
     cells: tuple[Cell, ...]
     figure: str
     lines: str = "row"
+    pool: str = ""
 
     @property
     def rows(self) -> list[str]:
@@ -73,9 +77,9 @@ class Published:
 
 
 def names() -> list[str]:
-    """Tables that there are, then figures."""
-    found = sorted(path.stem for path in FOLDER.glob("*.csv"))
-    return sorted(found, key=lambda name: not name.startswith("table"))
+    """Tables that there are, by number, then figures."""
+    found = (path.stem for path in FOLDER.glob("*.csv"))
+    return sorted(found, key=_place)
 
 
 def check_name(name: str) -> str:
@@ -125,7 +129,12 @@ def read_table(name: str) -> Published:
         )
     figure, lines = about.get("figure", about["title"]), about.get("lines", "row")
     words = (about["title"], about["source"], about["setting"])
-    return Published(name, *words, tuple(cells), figure, lines)
+    return Published(name, *words, tuple(cells), figure, lines, about.get("pool", ""))
+
+
+def _place(name: str) -> tuple[bool, int, str]:
+    number = re.match(r"table_(\d+)", name)
+    return number is None, int(number[1]) if number else 0, name
 
 
 def _number(text: str) -> float | None:

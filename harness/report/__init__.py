@@ -42,6 +42,7 @@ def build_report(
         return found
     from harness.board import read_board
     from harness.report.compared import compare, write_compared
+    from harness.report.composition_figure import write_compositions
     from harness.report.figures import write_figures
     from harness.report.page import write_page
     from harness.report.paper_table import write_tables
@@ -54,6 +55,7 @@ def build_report(
         paths |= picture.paths
     tables = compare(board, compare_with)
     paths |= write_compared(tables, out / "compared") | write_published(tables, out / "plots")
+    paths |= write_compositions(tables, out / "plots")
     paths |= {
         "report": write_page(
             board, out / "report.html", tables, folders,

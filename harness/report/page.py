@@ -25,7 +25,8 @@ from typing import Any
 from harness.board import Board, spending
 from harness.board_rows import BENCHMARKS
 from harness.files import write_atomic
-from harness.report.compared import INTERVALS, Compared, differences, pair
+from harness.report import composition_figure
+from harness.report.compared_scores import Compared
 from harness.report.figures import FIGURES
 from harness.report.pageboard import board_groups, heads
 from harness.report.pagedata import page_data
@@ -68,7 +69,10 @@ def write_page(
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"flops": flops, "duration": _duration}
-    data = page_data(board, Selections(folders)) | {"published": page_points(compared)}
+    data = page_data(board, Selections(folders)) | {
+        "published": page_points(compared),
+        "compositions": composition_figure.page_bars(compared),
+    }
     benchmarks = data["benchmarks"] or list(BENCHMARKS)
     script = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in _SCRIPTS)
     library, size, library_hash = _library()
@@ -85,10 +89,7 @@ def write_page(
         held=bool(board.leaderboard["difference"].notna().any()),
         decisions=[decision_text(row) for row in board.statistics.decisions],
         compared=compared,
-        pair=pair,
-        differences=differences,
-        intervals=INTERVALS,
-        figures=[*FIGURES, *figure(compared)],
+        figures=[*FIGURES, *figure(compared), *composition_figure.figures(compared)],
         failures=board.failures[["run_id", "status", "error"]].to_dict("records"),
         done=int((board.runs["status"] == "done").sum()),
         runs=len(board.runs),

@@ -35,3 +35,9 @@ function published(width) {
   return { traces, note: "Hollow: the paper's. Filled: ours.", layout: base(width, height, { ...made.layout, showlegend: false }) };
 }
 if (data.published?.length) { CHARTS.published = published; USES.published = []; }
+// What the paper's methods selected, above what ours did.
+for (const [name, one] of Object.entries(data.compositions ?? {})) {
+  const says = (row, place) => [row[0], `${one.sources[place]}: ${fixed(row[1][place])} % of the rows`];
+  CHARTS[name] = (width) => stacked(width, one.bars, one.sources, "share of rows, %", says, data.sources.colours, SOURCE_SHAPES, { range: [0, 100] });
+  USES[name] = [];
+}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from harness.report.compared import Compared
+from harness.report.compared_scores import Compared
 from harness.report.labels import place
 from harness.report.style import SETTINGS, colours, empty_figure, log_ticks, save, short
 
@@ -44,6 +44,8 @@ def points(tables: Sequence[Compared]) -> pd.DataFrame:
     seen = set()
     for table in tables:
         published = table.published
+        if published.pool:  # what was selected has no place in a plot of scores
+            continue
         methods = _methods(table)
         base = {"figure": published.figure, "table": published.name, "micro": table.micro}
         for axis in AXES:

@@ -70,11 +70,24 @@ def _bar(record: Record, target: str, name_target: bool) -> str:
 
 
 def draw_sources(data: pd.DataFrame) -> Figure:
-    """Stacked horizontal bars, a share in words where it has room."""
-    from matplotlib.figure import Figure
-
+    """The bars of ``source_data``."""
     if data.empty:
         return empty_figure("No finished run says which sources it selected.")
+    first = data.iloc[0]
+    return draw_stacked(
+        data,
+        f"pool {short(first['pool'], 24)} of {rows_label(first['pool_size'])}, "
+        f"budget {first['budget']:,}",
+    )
+
+
+def draw_stacked(data: pd.DataFrame, title: str, *, pairs: bool = False) -> Figure:
+    """Stacked horizontal bars of ``bar, source, share``, a share in words where it has room.
+
+    There is a gap below the first bar; or with ``pairs`` below every second.
+    """
+    from matplotlib.figure import Figure
+
     table = data.pivot_table(index="bar", columns="source", values="share", aggfunc="sum")
     table = table.reindex(list(dict.fromkeys(data["bar"]))).fillna(0.0)
     kept = sorted(table.columns, key=lambda name: (-table[name].max(), name))[:MOST]
@@ -84,7 +97,7 @@ def draw_sources(data: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(9.5, 1.6 + 0.42 * max(len(stacked), 4)), layout="constrained")
     axes = figure.subplots()
     left = pd.Series(0.0, index=stacked.index)
-    positions = [at + (0.35 if at else 0.0) for at in range(len(stacked))]  # a gap below the pool
+    positions = [at + 0.35 * (at // 2 if pairs else min(at, 1)) for at in range(len(stacked))]
     for at, name in enumerate(stacked.columns):
         colour = OTHER_COLOUR if name == OTHER else COLOURS[at]
         share = 100 * stacked[name]
@@ -105,11 +118,7 @@ def draw_sources(data: pd.DataFrame) -> Figure:
     axes.set_xlabel("share of rows, %")
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
-    first = data.iloc[0]
-    axes.set_title(
-        f"pool {short(first['pool'], 24)} of {rows_label(first['pool_size'])}, "
-        f"budget {first['budget']:,}"
-    )
+    axes.set_title(title)
     figure.legend(loc="outside right upper", fontsize=8.5, title="source", alignment="left")
     return figure
 

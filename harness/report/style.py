@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Chosen by search for the largest smallest distance between any two of them and the reference's
-# grey, seen with and without deuteranopia or protanopia (tests/harness/test_report.py measures it).
+# grey, seen with and without deuteranopia or protanopia (tests/harness/test_report.py measures it);
+# dark enough for a name in that colour on white.
 PALETTE = (
-    "#3388ff", "#ff1111", "#33bb99", "#dd33bb", "#ff9922",
-    "#0000bb", "#997766", "#6600ff", "#dd99ee", "#660077",
+    "#5566dd", "#dd8800", "#3399aa", "#994488", "#777700",
+    "#2233aa", "#ee5577", "#660066", "#cc77ee", "#991100",
 )  # fmt: skip
 REFERENCE_COLOUR = "#4d4d4d"
 FLOOR_COLOUR = "#767676"

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from harness.board import Board, spending
 from harness.board_rows import BENCHMARKS
-from harness.report.compared import INTERVALS, Compared, compare, differences, pair
+from harness.report.compared import compare
+from harness.report.compared_scores import Compared
 from harness.report.style import short
 from harness.statistics.contest import CONTEST
 
@@ -95,8 +96,8 @@ def _print_compared(compared: Compared, plain: bool, console: Console) -> None:
         table.add_column(_text(head if stacked else f"{head}: paper", plain), justify="right")
         if not stacked:
             table.add_column("ours", justify="right", no_wrap=True)
-    for row in published.rows:
-        pairs = [pair(compared, row, name) for name in columns]
+    for row in compared.rows:
+        pairs = [compared.pair(row, name) for name in columns]
         label = compared.label("row", row)
         if not stacked:
             words = f"{row} ({label})" if label else row
@@ -111,17 +112,17 @@ def _print_compared(compared: Compared, plain: bool, console: Console) -> None:
     apart = Table(
         box=box.ASCII2 if plain else box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False
     )
-    apart.add_column("averages", max_width=36, overflow="fold")
-    over = f"over {short(compared.reference, 14)}"
-    for head in ("ours - paper", "95 %", f"paper {over}", f"ours {over}", "95 %"):
-        apart.add_column(_text(head, plain), justify="right")
-    several = len({column for _, column, *_ in differences(compared)}) > 1
-    for row, column, *figures in differences(compared):
+    apart.add_column(compared.what, max_width=36, overflow="fold")
+    for head in compared.heads:
+        apart.add_column(_text(short(head, 30).replace("−", "-"), plain), justify="right")
+    found = compared.differences()
+    several = len({column for _, column, *_ in found}) > 1
+    for row, column, *figures in found:
         name = f"{row}, {column}" if several else row
         apart.add_row(*(_text(text, plain) for text in (name, *figures)))
     if apart.row_count:
         console.print(apart)
-    console.print(_text(f"{compared.caption} {INTERVALS}", plain, "dim"))
+    console.print(_text(f"{compared.caption} {compared.remark}", plain, "dim"))
 
 
 def contests(leaderboard: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:

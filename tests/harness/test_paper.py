@@ -14,7 +14,7 @@ from harness.board_rows import BENCHMARKS
 from harness.flops.paper import paper_forward, paper_train
 from harness.record import Record, Score, StageCost, write_record
 from harness.report.__main__ import main
-from harness.report.compared import compare, differences, markdown
+from harness.report.compared import compare, markdown
 from harness.report.published import points, write_published
 
 N = 8e9  # of the plotting code
@@ -134,7 +134,7 @@ def test_differences_and_gains_by_hand(tmp_path: Path) -> None:
     assert one.ours_high - 42.5 == pytest.approx(1.96 * 2, rel=0.12)
     assert pd.isna(cells.loc[("Rand. (unbal.)", "Avg")].published_gain)  # it is the reference
     assert pd.isna(cells.loc[("IFD", "Avg")].difference)  # nobody ran it
-    lines = {row: words for row, _, *words in differences(table)}
+    lines = {row: words for row, _, *words in table.differences()}
     assert list(lines) == ["Rand. (unbal.)", "Rand. (bal.)", "RDS+"]
     assert lines["RDS+"][0] == "−8.4" and lines["RDS+"][2:4] == ["+6.4", "+12.5"]
     assert re.search(
@@ -157,6 +157,50 @@ def test_paper_asks_for_all_tables_that_runs_belong_to(tmp_path: Path) -> None:
         paper.check_name("papers")
     with pytest.raises(ValueError, match="no one table"):
         paper.read_table("paper")
+
+
+def test_gains_are_over_the_cell_that_ours_is_held_against(tmp_path: Path) -> None:
+    """Never over another budget, selector or trained model."""
+    records = [run("balanced", 33), run("balanced", 35, budget=256), chosen(42.5)]
+    records.append(chosen(50, budget=256))
+    for record in records:
+        write_record(record, tmp_path / "records")
+    (figure,) = compare(read_board([tmp_path], "balanced"), ["figure_4"])
+    cells = figure.cells.set_index(["row", "column"])
+    best = cells.loc[("326k", "RDS+")]
+    assert best.published_gain == pytest.approx(50.9 - 47.5) and best.gain == pytest.approx(15)
+    assert cells.loc[("10k", "RDS+"), "gain"] == pytest.approx(9.5)
+    assert cells.loc[("10k", "RDS+"), "published_gain"] == pytest.approx(43.5 - 41.1)
+    assert cells.loc[("25k", "RDS+"), "published_gain"] == pytest.approx(45.1 - 42.6)  # no run
+    assert cells.loc["10k", "Random (bal.)"][["gain", "published_gain"]].isna().all()
+    # Table 2 has RDS+ for three targets: ours was held against that for all tasks.
+    (table,) = [
+        t for t in compare(read_board([tmp_path], "rds_plus"), ["table_2"])
+        if t.setting["budget"] == 64
+    ]  # fmt: skip
+    cells = table.cells.set_index(["row", "column"])
+    assert cells.loc[("Rand. (bal.)", "Avg"), "published_gain"] == pytest.approx(47.5 - 50.9)
+    assert pd.isna(cells.loc[("IFD", "Avg"), "published_gain"])  # no run: which one is not said
+
+
+@pytest.mark.parametrize("reference", ["rds_plus", "random"])
+def test_table_8_names_no_baseline_and_has_no_gains(tmp_path: Path, reference: str) -> None:
+    for level, model, selector in (
+        (12, "micro", "micro_proxy"),
+        (15, "micro", "micro"),
+        (9, "micro_proxy", "micro"),
+        (8, "micro_proxy", "micro_proxy"),
+    ):
+        one = chosen(level, model=model, selector_model=selector, run_id=f"{model}-{selector}")
+        write_record(one, tmp_path / "records")
+    write_record(run("random", 3), tmp_path / "records")
+    (table,) = compare(read_board([tmp_path], reference), ["table_8"])
+    assert table.cells["ours"].notna().sum() == 4
+    assert table.cells[["gain", "published_gain"]].isna().all().all()
+    assert table.heads == ["ours − paper", "95 %"]
+    assert all(len(line) == 4 for line in table.differences())
+    assert f"no row of {reference} that the others could be held against" in markdown(table)
+    assert f"over {reference}" not in markdown(table)
 
 
 def test_budgets_of_figure_4_are_matched_as_numbers(tmp_path: Path) -> None:

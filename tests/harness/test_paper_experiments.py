@@ -147,10 +147,11 @@ def sweep(experiment: str, out: Path, store: Path, *more: str) -> pd.DataFrame:
         cwd=ROOT, capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    (file,) = (out / "compared").glob("*.csv")
-    assert (out / "compared" / f"{file.stem}.md").is_file()
+    record = read_record(next((out / "records").glob("*.json")))
+    for name in (asked := record.config["report"]["compare"]):
+        assert (out / "compared" / f"{name}.md").is_file()
     assert "ours - paper" in done.stdout
-    return pd.read_csv(file)
+    return pd.read_csv(out / "compared" / f"{asked[0]}.csv")
 
 
 def test_table_3_is_run_and_laid_beside(tmp_path: Path, store: Path) -> None:

@@ -501,8 +501,8 @@ def oklab(colours, seen) -> np.ndarray:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("sight", "apart"), [("as it is", 15), ("deuteranopia", 10),
-                                              ("protanopia", 10)])  # fmt: skip
+@pytest.mark.parametrize(("sight", "apart"), [("as it is", 15), ("deuteranopia", 9.5),
+                                              ("protanopia", 9.5)])  # fmt: skip
 def test_methods_of_one_board_are_told_apart_by_colour(sight, apart):
     shipped = ["random", "balanced", "length", "mid_ppl", "top_ppl", "rds_plus", "less_micro",
                "bm25", "ifd", "embed_gtr", "embed_nv"]  # fmt: skip
@@ -521,6 +521,13 @@ def test_colours_belong_to_names():
 def test_a_method_has_one_colour_in_all_figures(built):
     folder, _, _ = built
     board = read_board([folder])
+def test_names_in_the_colour_of_a_method_can_be_read():
+    rgb = np.array([[int(c[at : at + 2], 16) / 255 for at in (1, 3, 5)] for c in PALETTE])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    contrast = 1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05)  # to white, as WCAG has it
+    assert contrast.min() > 2.7
+
+
     some = score_data(board, _Some())
     everywhere = colours(pareto_data(board).query("floor == False")["method"])
     assert colours(some.attrs["methods"]) == everywhere
