@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     state = read_state(args.folder)
     if args.once or not (state.going or state.running):
         print(line(state) + ("" if state.going or state.running else "; nothing runs"))
-        if args.page:
+        if args.page and (args.folder / "records").is_dir():
             live.draw(args.folder)
         return 0
     try:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from harness.artifacts import MANIFEST, Store
+from harness.files import write_atomic
 
 
 def write(text: str) -> Any:
@@ -150,3 +151,13 @@ def test_a_killed_job_frees_its_lock_and_its_half_is_not_taken(tmp_path: Path) -
     job.join()
     artifact = store.require("kind", {}, write("abc"))
     assert not (artifact.path / "half").exists()
+
+
+def test_a_text_that_cannot_be_written_whole_leaves_the_old_file_and_nothing_beside(
+    tmp_path: Path,
+) -> None:
+    write_atomic(tmp_path / "a.txt", "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomic(tmp_path / "a.txt", "new \ud800")  # half of a pair is no UTF-8
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"

@@ -201,6 +201,9 @@ def test_watch_says_a_line_where_nothing_runs(
     assert main([str(tmp_path)]) == 0
     assert capsys.readouterr().out == "1 done, 0 failed; nothing runs\n"
     assert main([str(tmp_path / "none")]) == 2
+    (tmp_path / "no_sweep").mkdir()
+    assert main([str(tmp_path / "no_sweep"), "--page"]) == 0
+    assert not list((tmp_path / "no_sweep").iterdir())
 
 
 def finished(out: Path, method: str = "random", seed: int = 0) -> None:
