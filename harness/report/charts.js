@@ -1,7 +1,7 @@
 // The charts: each makes traces and a layout from the cells that the filters leave.
 const INK = "#1c1c1e", FAINT = "#e4e6e9", FLOOR = "#767676";
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon", "cross", "x", "star", "hexagon"];
-const STAGE_COLOURS = { warmup: "#CC79A7", score: "#0072B2", queries: "#56B4E9", order: "#009E73", train: "#E69F00", evaluate: "#999999" };
+const STAGE_COLOURS = { warmup: "#CC79A7", score: "#0072B2", queries: "#56B4E9", order: "#117733", train: "#E69F00", evaluate: "#999999" };
 const STAGE_SHAPES = { warmup: "x", score: "", queries: "/", order: "-", train: ".", evaluate: "" };
 const GLYPHS = ["●", "■", "◆", "▲", "▼", "⬟", "✚", "✖", "★", "⬢"];
 const SOURCE_SHAPES = ["", "", "", "", "", "", "", "/", "/", "/", "x", "x", "x", ".", ""];

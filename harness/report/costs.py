@@ -23,7 +23,7 @@ WORDS = {
     "train": "fine-tuning",
 }  # fmt: skip
 _COLOURS = {
-    "warmup": "#CC79A7", "score": "#0072B2", "queries": "#56B4E9", "order": "#009E73",
+    "warmup": "#CC79A7", "score": "#0072B2", "queries": "#56B4E9", "order": "#117733",
     "train": "#E69F00",
 }  # fmt: skip
 

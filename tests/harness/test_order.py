@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -17,7 +19,8 @@ from harness.model import ModelConfig
 from harness.pool import Pool
 from harness.query import Query
 from harness.ranking import products
-from harness.record import StageCost
+from harness.record import SELECTION_STAGES, Stage, StageCost
+from harness.report import costs
 from methods.balanced import Balanced
 from methods.base import Method, Ordering, PairMethod
 from methods.bm25 import BM25
@@ -169,3 +172,20 @@ def test_what_is_made_or_found_inside_is_not_charged_again(
     monkeypatch.setattr(Store, "_read", slow_read)
     (found,) = order(Slow(name="slow", number=2), store, pool, micro_model)
     assert found.seconds == 7
+
+
+def test_the_page_and_the_plots_know_every_stage() -> None:
+    """Each has its word, colour and pattern, and the same ones in both."""
+    folder = Path(costs.__file__).parent
+    script = "".join((folder / name).read_text() for name in ("page.js", "charts.js"))
+
+    def table(name: str) -> dict[str, str]:
+        (body,) = re.findall(rf"const {name} = {{(.*?)}};", script)
+        return dict(re.findall(r'(\w+): "(.*?)"', body))
+
+    words, colours, shapes = (table(f"STAGE_{name}") for name in ("WORDS", "COLOURS", "SHAPES"))
+    assert set(words) == set(colours) == set(shapes) == set(get_args(Stage))
+    assert len(set(words.values())) == len(set(colours.values())) == len(words)
+    assert {**words, **costs.WORDS} == words and {**colours, **costs._COLOURS} == colours
+    (selection,) = re.findall(r"const SELECTION = (\[.*?\]);", script)
+    assert tuple(json.loads(selection)) == SELECTION_STAGES
