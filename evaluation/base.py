@@ -30,6 +30,7 @@ class Item:
         prefix: what the assistant's turn opens with, or "".
         group: subject, subtask or language; "" where the benchmark has none.
         choices: the answers among which log-likelihood decides; none means that text is generated.
+        cluster: what items share beside their group, such as an article; "" where that is all.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Item:
     prefix: str = ""
     group: str = ""
     choices: tuple[str, ...] = ()
+    cluster: str = ""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ def write_items(
 ) -> None:
     """Write one JSON line per item: item_id, subject, prompt_hash, outputs, target, score.
 
+    ``cluster`` stands behind ``subject`` where items share more than that (SQuAD's article).
+
     ``score`` is null where a value is NaN: there was no verdict. ``details``, if there are any,
     add what a benchmark has to say beyond that. The file is packed without a time stamp, so equal
     results give equal bytes.
@@ -35,6 +37,7 @@ def write_items(
             {
                 "item_id": item.id,
                 "subject": item.group,
+                **({"cluster": item.cluster} if item.cluster else {}),
                 "prompt_hash": prompt_hash,
                 "outputs": list(texts),
                 "target": item.target,
@@ -169,6 +172,11 @@ def _plain(value: Any) -> Any:
     if item is not None and getattr(value, "ndim", None) == 0:
         return item()
     return sorted(value) if isinstance(value, set) else str(value)
+
+
+def prompt_hash(prompt: str) -> str:
+    """First 16 hex digits of a rendered prompt's sha256."""
+    return _sha256(prompt)[:16]
 
 
 def _sha256(text: str) -> str:

@@ -69,7 +69,7 @@ class Suite(Component):
         vllm: how to reach vLLM, which then generates text in place of transformers; ``None``: not.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     name: str
     protocol: str | None = None
@@ -229,8 +229,13 @@ class Suite(Component):
     def _result(self, task: Any, out_dir: Path, truncated: int) -> Score:
         benchmark, values = task.benchmark, task.grades.values
         # NaN: no verdict of the judge. Such items are kept in the per-item results.
-        scored = [(v, item.group) for v, item in zip(values, task.items, strict=True) if v == v]
-        score, stderr = mean_and_error(*zip(*scored, strict=True), benchmark.average)
+        scored = [(v, item) for v, item in zip(values, task.items, strict=True) if v == v]
+        score, stderr = mean_and_error(
+            [value for value, _ in scored],
+            [item.group for _, item in scored],
+            benchmark.average,
+            [item.cluster or item.group for _, item in scored],
+        )
         protocol = benchmark.protocol(self.protocol or self.name) | task.versions()
         notes = {"protocol": protocol, **task.grades.notes}
         if truncated:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +13,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
 from evaluation.base import Benchmark, Grades, Grading, Item
+from evaluation.results import prompt_hash
 from harness.record import Score
 
 
@@ -149,11 +149,6 @@ class BenchmarkTask(ConfigurableTask):
             self.grades = Grades([])
         self.grades.values.append(value)
         return {self.benchmark.metric_name: value}
-
-
-def prompt_hash(prompt: str) -> str:
-    """First 16 hex digits of a rendered prompt's sha256."""
-    return hashlib.sha256(prompt.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
 @contextmanager

@@ -38,8 +38,9 @@ class SQuAD(Benchmark):
 
     Shots are the paper's three training questions; those that a part of the training file lacks are
     replaced by its first questions from other passages, which the score's notes then say.
-    ``shot_ids`` names other ones. Queries are the first ``n_queries`` of a seeded order of the
-    training questions.
+    ``shot_ids`` names other ones. Items are clustered by article, which holds passages whole: its
+    questions share names and topic as well as passages. Queries are the first ``n_queries`` of a
+    seeded order of the training questions.
     """
 
     name: ClassVar[str] = "squad"
@@ -67,6 +68,7 @@ class SQuAD(Benchmark):
                 prompt=head + _prompt(row),
                 target=row["answers"],
                 text=_prompt(row),
+                cluster=row["title"],
             )
             for row in self._rows(source, "dev")
         ]
@@ -117,7 +119,10 @@ class SQuAD(Benchmark):
         if source.is_hub:
             split = {"train": "train", "dev": "validation"}[part]
             rows = read_hub(self.hub, split, revision=self.revision)
-            return [{**row, "answers": answer_texts(row["answers"])} for row in rows]
+            return [
+                {**row, "title": row.get("title", ""), "answers": answer_texts(row["answers"])}
+                for row in rows
+            ]
         paths = [path for name, path in self.files(source).items() if f"/{part}" in name]
         return [row for path in paths for row in read_squad(path)]
 

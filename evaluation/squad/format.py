@@ -9,7 +9,7 @@ from evaluation.source import DataError, read_json
 
 
 def read_squad(path: Path) -> list[dict[str, Any]]:
-    """Rows {id, context, question, answers: list of str} of a file in SQuAD v1.1's form.
+    """Rows {id, title, context, question, answers: list of str} of a file in SQuAD v1.1's form.
 
     Raises:
         DataError: the file is of another form.
@@ -19,6 +19,7 @@ def read_squad(path: Path) -> list[dict[str, Any]]:
         return [
             {
                 "id": str(question["id"]),
+                "title": str(article.get("title", "")),
                 "context": paragraph["context"],
                 "question": question["question"],
                 "answers": answer_texts(question["answers"]),

@@ -15,10 +15,10 @@ from lm_eval.defaults import DEFAULT_OTHER_SEED
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from evaluation.base import Grades, Grading, Item
+from evaluation.results import prompt_hash
 from evaluation.source import Source
 from evaluation.statistics import mean_and_error
 from evaluation.stock import Stock, StockItem, stock_folder
-from evaluation.task import prompt_hash
 from harness.record import Score
 
 # What lm-eval's model classes take where a task names no length.

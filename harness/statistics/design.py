@@ -2,9 +2,10 @@
 
 Everything that is compared is asked the same items, so the arrays of a group of cells (one suite,
 judge and model) are made together: per benchmark a matrix of cluster sums of every run, and the
-clusters' sizes. A cluster is a subject, subtask or language. Fewer than MIN_GROUPS groups say too
+clusters' sizes. A cluster is a subject, subtask, language or article. Fewer than MIN_GROUPS say too
 little of their own spread: they count as given, and every item is its own cluster (at full size
-MMLU, BBH and TyDi QA go by groups, the others by items). Benchmarks are fixed strata: their mean is
+MMLU, BBH and TyDi QA go by groups, SQuAD by its 48 articles, the others by items: Codex's are
+problems, whatever number of samples each has). Benchmarks are fixed strata: their mean is
 the mean over these seven, not over benchmarks at large.
 """
 
@@ -16,9 +17,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from harness.record import Score
-from harness.statistics.items import ItemScores, ItemSet
+from harness.statistics.items import MIN_GROUPS, ItemScores, ItemSet
 
-MIN_GROUPS = 8
 CLOSE = 2e-3  # percent: what is kept in fp32 against a record's score
 
 
@@ -104,8 +104,8 @@ def _stratum(name: str, cells: Sequence[Cell], notes: list[str]) -> Stratum:
     shared, chosen = _shared(name, found, rule, notes)
     if shared is None:
         return Stratum(name, "", np.ones(0), [None] * len(cells), scores, errors, counts)
-    grouped = len(shared.members) >= MIN_GROUPS
-    clusters = shared.labels if grouped else np.arange(len(shared.keys))
+    grouped = len(set(shared.cluster_labels.tolist())) >= MIN_GROUPS
+    clusters = shared.cluster_labels if grouped else np.arange(len(shared.keys))
     share = 1 / shared.members[shared.labels] if rule == "groups" else np.ones(len(clusters))
     sizes = np.bincount(clusters, weights=share)
     order = {key: at for at, key in enumerate(shared.keys)}
@@ -171,13 +171,20 @@ def _shared(
         return next(iter(every.values())), [bool(own) for own in sets]
     common = set.intersection(*(set(one.keys) for one in every.values()))
     if 2 * len(common) >= min(len(one.keys) for one in every.values()):
-        largest = max(every.values(), key=lambda one: (len(one.keys), one.digest))
-        rows = [(k, g) for k, g in zip(largest.keys, largest.groups, strict=True) if k in common]
-        keys, groups = zip(*rows, strict=True)
-        notes.append(
-            f"{name}: runs have scores on different items; paired on {len(keys)} shared ones."
+        # Older results do not name clusters; those of the same items that do speak for them.
+        largest = max(
+            every.values(), key=lambda one: (bool(one.clusters), len(one.keys), one.digest)
         )
-        return ItemSet(keys, groups, "+".join(sorted(every))), [bool(own) for own in sets]
+        chosen = [at for at, key in enumerate(largest.keys) if key in common]
+        keys = tuple(largest.keys[at] for at in chosen)
+        groups = tuple(largest.groups[at] for at in chosen)
+        clusters = tuple(largest.clusters[at] for at in chosen) if largest.clusters else ()
+        if any(len(one.keys) != len(keys) for one in every.values()):
+            notes.append(
+                f"{name}: runs have scores on different items; paired on {len(keys)} shared ones."
+            )
+        shared = ItemSet(keys, groups, "+".join(sorted(every)), clusters)
+        return shared, [bool(own) for own in sets]
     uses = {d: sum(all(o.digest == d for o in own) for own in sets if own) for d in every}
     best = max(uses, key=lambda d: (uses[d], d))
     fits = [bool(own) and all(one.digest == best for one in own) for own in sets]

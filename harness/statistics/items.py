@@ -14,6 +14,7 @@ import json
 import os
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
@@ -25,8 +26,9 @@ from harness.files import digest
 
 CACHE = ".board_items.npz"
 CACHE_FROM = 100_000  # newly read items from which on a cache pays
+MIN_GROUPS = 8  # clusters; fewer say too little of their own spread
 MAX_UNPACKED = 1 << 27  # bytes of one item file, unpacked
-_VERSION = 1
+_VERSION = 2
 
 
 class ItemError(ValueError):
@@ -40,18 +42,26 @@ class ItemSet:
     Attributes:
         keys: one a row, unique.
         groups: subject, subtask or language of each; "" where there is none.
-        digest: of both.
+        digest: of all.
+        clusters: the article or the like of each, where items share more than their group.
     """
 
     keys: tuple[str, ...]
     groups: tuple[str, ...]
     digest: str
+    clusters: tuple[str, ...] = ()
 
     @cached_property
     def labels(self) -> np.ndarray:
         """int [items]: the number of each item's group."""
-        number = {name: at for at, name in enumerate(dict.fromkeys(self.groups))}
-        return np.array([number[group] for group in self.groups])
+        return _numbered(self.groups)
+
+    @cached_property
+    def cluster_labels(self) -> np.ndarray:
+        """int [items]: the number of each item's cluster; its group where it has none."""
+        clusters = self.clusters or ("",) * len(self.groups)
+        pairs = zip(clusters, self.groups, strict=True)
+        return _numbered([cluster or group for cluster, group in pairs])
 
     @cached_property
     def members(self) -> np.ndarray:
@@ -75,6 +85,11 @@ class ItemScores:
         sums = np.bincount(self.items.labels, weights=self.values)
         total = float(sums.sum()) / len(self.values)
         return {"items": 100 * total, "groups": 100 * float((sums / self.items.members).mean())}
+
+
+def _numbered(names: Sequence[str]) -> np.ndarray:
+    number = {name: at for at, name in enumerate(dict.fromkeys(names))}
+    return np.array([number[name] for name in names])
 
 
 def inside(root: Path, relative: str) -> Path:
@@ -133,8 +148,8 @@ def parse_rows(data: bytes) -> list[dict[str, Any]]:
             raise ItemError(f"row {number} is no JSON ({error})") from error
         if not _is_row(row):
             raise ItemError(
-                f"row {number} is no item: item_id and subject must be text, score a number from "
-                f"0 to 1 or null, found {str(row)[:80]}"
+                f"row {number} is no item: item_id, subject and cluster must be text, score a "
+                f"number from 0 to 1 or null, found {str(row)[:80]}"
             )
     raise ItemError("not one JSON object a line")
 
@@ -149,6 +164,7 @@ def _is_row(row: Any) -> bool:
     return (
         isinstance(row.get("item_id"), str)
         and isinstance(row.get("subject"), str)
+        and isinstance(row.get("cluster", ""), str)
         and number
         and 0 <= value <= 1  # type: ignore[operator]  # NaN is not
     )
@@ -173,9 +189,12 @@ def read_item_scores(path: Path, known: dict[str, ItemSet] | None = None) -> Ite
     if len(set(keys)) != len(keys) or not keys:
         raise ItemError("two rows are the same item" if keys else "no scored item")
     groups = tuple(row["subject"] for row in rows)
-    name = digest([json.dumps(keys), json.dumps(groups)])  # ids may hold what UTF-8 has no form for
+    clusters = tuple(row.get("cluster", "") for row in rows)
+    clusters = clusters if any(clusters) else ()
+    parts = [keys, groups, clusters] if clusters else [keys, groups]
+    name = digest([json.dumps(part) for part in parts])  # ids may hold what UTF-8 has no form for
     known = {} if known is None else known
-    items = known.setdefault(name, ItemSet(keys, groups, name))
+    items = known.setdefault(name, ItemSet(keys, groups, name, clusters))
     return ItemScores(items, np.array([row["score"] for row in rows], dtype=np.float32))
 
 
@@ -238,8 +257,8 @@ class ItemStore:
             if index["version"] != _VERSION or values.dtype != np.float32:
                 return cache
             sets = {
-                name: ItemSet(tuple(keys), tuple(groups), name)
-                for name, (keys, groups) in index["sets"].items()
+                name: ItemSet(tuple(keys), tuple(groups), name, tuple(clusters))
+                for name, (keys, groups, clusters) in index["sets"].items()
             }
             for name, (size, changed, chosen, start, count) in index["files"].items():
                 part = values[start : start + count]
@@ -258,7 +277,9 @@ def _write(path: Path, cache: _Cache) -> None:
     start = 0
     for name, (size, changed, scores) in sorted(cache.files.items()):
         files[name] = [size, changed, scores.items.digest, start, len(scores.values)]
-        sets[scores.items.digest] = [scores.items.keys, scores.items.groups]
+        sets[scores.items.digest] = [
+            scores.items.keys, scores.items.groups, scores.items.clusters
+        ]  # fmt: skip
         start += len(scores.values)
     index = json.dumps({"version": _VERSION, "files": files, "sets": sets}).encode()
     values = np.concatenate([scores.values for _, _, scores in (cache.files[n] for n in files)])

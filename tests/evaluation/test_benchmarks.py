@@ -19,6 +19,7 @@ from evaluation.judges import Judge
 from evaluation.mmlu import MMLU
 from evaluation.source import DataError, Source
 from evaluation.squad import SHOTS, SQuAD
+from evaluation.squad.format import read_squad
 from evaluation.statistics import mean_and_error
 from evaluation.tydiqa import TyDiQA
 from evaluation.tydiqa.languages import LANGUAGES
@@ -206,6 +207,13 @@ def test_squad_prompts(small_data: Path) -> None:
         "Town 0 lies in Land 0.\n\nWhere is Town 0?\n\nLand 0\n"
         "Rome lies in Italy.\n\nWhere is Rome?"
     )
+
+
+def test_squad_items_name_their_article(tmp_path: Path) -> None:
+    passage = {"context": "c", "qas": [{"id": "1", "question": "q", "answers": ["a"]}]}
+    file = tmp_path / "squad.json"
+    file.write_text(json.dumps({"data": [{"title": "Bells", "paragraphs": [passage]}]}))
+    assert [row["title"] for row in read_squad(file)] == ["Bells"]
 
 
 def test_squad_takes_the_papers_shots_where_they_are(small_data: Path, tmp_path: Path) -> None:

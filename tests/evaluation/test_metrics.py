@@ -89,3 +89,16 @@ def test_mean_and_error() -> None:
     assert error == pytest.approx(100 * (0 + (1 / 3) / 4) ** 0.5 / 2)
     assert mean_and_error([1], ["a"], "items") == (100, None)
     assert mean_and_error([1, 0], ["a", "b"], "groups") == (50, pytest.approx(50))
+
+
+def test_errors_are_clustered_by_what_items_share() -> None:
+    """Eight articles, half of them all right: four items each add nothing to one."""
+    clusters = [name for name in "abcdefgh" for _ in range(4)]
+    values = [float(name < "e") for name in clusters]
+    mean, error = mean_and_error(values, clusters, "items", clusters)
+    assert (mean, error) == (50, pytest.approx(100 * (8 / 7 * 8 * 0.0625**2) ** 0.5))
+    assert error == pytest.approx(mean_and_error(values[::4], clusters[::4], "items")[1])
+    assert mean_and_error(values, clusters, "groups", clusters)[1] == pytest.approx(error)
+    # Seven say too little of their own spread: then items count as independent.
+    few, same = values[:28], clusters[:28]
+    assert mean_and_error(few, same, "items", same) == mean_and_error(few, same, "items")

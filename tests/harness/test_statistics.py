@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import math
 
 import numpy as np
 import pytest
 
+from evaluation.statistics import mean_and_error
 from harness.files import digest
 from harness.record import Score
 from harness.statistics import ranks
@@ -14,16 +17,17 @@ from harness.statistics.bootstrap import sample
 from harness.statistics.compare import differences, holm, scores
 from harness.statistics.coverage import World, simulate
 from harness.statistics.design import Cell, Result, design
-from harness.statistics.items import ItemScores, ItemSet
+from harness.statistics.items import CACHE, ItemScores, ItemSet, ItemStore
 
 FIRST = np.array([1])
 
 
-def result(values, groups=None, score=None, keys=None) -> Result:
+def result(values, groups=None, score=None, keys=None, clusters=()) -> Result:
     keys = tuple(keys or map(str, range(len(values))))
     groups = tuple(groups or [""] * len(keys))
     items = ItemScores(
-        ItemSet(keys, groups, digest([keys, groups])), np.array(values, dtype=np.float32)
+        ItemSet(keys, groups, digest([keys, groups, clusters]), tuple(clusters)),
+        np.array(values, dtype=np.float32),
     )
     score = 100 * float(np.mean(values)) if score is None else score
     return Result(Score(score=score, n=len(values), metric="em"), items)
@@ -206,3 +210,37 @@ def test_intervals_hold_the_truth(world):
 def test_no_false_alarms():
     found = simulate(World(gap=0.0), boards=150, replicates=200)
     assert found.rejected < 0.12
+
+
+def test_clusters_are_the_unit_where_items_name_them():
+    """Eight articles, each all right or all wrong, in a benchmark without groups."""
+    articles = [f"a{at // 10}" for at in range(80)]
+    values = [float(at // 10 % 2) for at in range(80)]
+    drawn = sampled(cell("m", result(values, clusters=articles)))
+    found = scores(drawn, 0)
+    _, error = mean_and_error(values, [""] * 80, "items", articles)
+    assert error == pytest.approx(100 * 0.5345 / math.sqrt(8), rel=1e-3)
+    assert found.error[0] == pytest.approx(error, rel=0.05)
+    assert found.freedom[0] == pytest.approx(7)
+
+
+def test_results_from_before_clusters_pair_with_those_that_name_them():
+    articles = [f"a{at // 10}" for at in range(80)]
+    values = [float(at // 10 % 2) for at in range(80)]
+    old, new = cell("old", result(values)), cell("new", result(values, clusters=articles))
+    made = design([old, new], ["a"])
+    assert made.notes == [] and len(made.strata[0].sizes) == 8
+    assert np.array_equal(made.strata[0].sums[0], made.strata[0].sums[1])
+
+
+def test_clusters_survive_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.statistics.items.CACHE_FROM", 1)
+    rows = [{"item_id": f"{at}", "subject": "", "cluster": f"a{at}", "score": 1} for at in (0, 1)]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "x.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    store = ItemStore()
+    first = store.scores(tmp_path, "x.jsonl.gz")
+    store.save()
+    assert (tmp_path / CACHE).is_file()
+    again = ItemStore().scores(tmp_path, "x.jsonl.gz")
+    assert first.items == again.items and again.items.clusters == ("a0", "a1")
