@@ -49,6 +49,11 @@ class Encoded:
     truncated: bool
 
 
+def template_hash(template: str) -> str:
+    """First 16 hex digits of the sha256 of a template's text."""
+    return hashlib.sha256(template.encode()).hexdigest()[:16]
+
+
 class TemplateError(ValueError):
     """A chat template that cannot be used, or a conversation that it refuses."""
 
@@ -87,7 +92,7 @@ class Chat:
     @property
     def template_hash(self) -> str:
         """First 16 hex digits of the sha256 of the template's text."""
-        return hashlib.sha256(str(self.tokenizer.chat_template).encode()).hexdigest()[:16]
+        return template_hash(str(self.tokenizer.chat_template))
 
     def render(self, messages: Sequence[Message], *, generation_prompt: bool = False) -> str:
         """The text of a conversation; ``generation_prompt`` opens an assistant turn at its end."""

@@ -11,7 +11,7 @@ from pathlib import Path
 _USAGE = """
   python -m harness.board outputs/mine outputs/theirs --out outputs/both   the board of runs
   python -m harness.board pack outputs/mine mine.zip                      runs as a submission
-  python -m harness.board verify mine.zip                                 check a submission
+  python -m harness.board verify mine.zip --data benchmarks               check a submission
 """
 _SHOWN = 50
 
@@ -52,15 +52,24 @@ def _board(given: list[str]) -> int:
 def _verify(given: list[str]) -> int:
     parser = _parser("python -m harness.board verify", "Check a submission; run nothing of it.")
     parser.add_argument("submission", type=Path, metavar="DIR", help="a folder or a zip file")
-    path = parser.parse_args(given).submission
+    parser.add_argument("--data", type=Path, metavar="BENCH_DIR", help="the real benchmarks, as "
+                        "suite.data takes them: every item is held against them (suite=micro "
+                        "needs none, its benchmarks are generated)")  # fmt: skip
+    chosen = parser.parse_args(given)
     from harness.board.verify import verify
 
-    found = verify(path)
+    try:
+        found = verify(chosen.submission, chosen.data)
+    except FileNotFoundError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     for note, count in Counter(found.notes).items():
         print(_plain(f"note: {note}" + (f" ({count} times)" if count > 1 else "")))
     for name, digests in sorted(found.targets.items()):
         for value, count in sorted(digests.items()):
             print(_plain(f"data: {name}: items and targets {value}, {count} runs"))
+    for name, checked in sorted(found.checked.items()):
+        print(_plain(f"items: {name}: {checked.items} checked, {checked.differing} differing"))
     for problem in found.problems[:_SHOWN]:
         print(_plain(f"problem: {problem}"))
     if len(found.problems) > _SHOWN:

@@ -1,4 +1,7 @@
-"""Making a submission from a folder of runs: plain data, the same bytes for the same runs."""
+"""Making a submission from a folder of runs: plain data, the same bytes for the same runs.
+
+Records are packed without local paths (harness/board/paths.py).
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from harness.board.paths import without_paths
 from harness.board.submission import FORMAT, MANIFEST, SubmissionError, describe, safe_name
 from harness.record import Record, find_records, read_record
 from harness.statistics.items import ItemError, inside
@@ -75,7 +79,7 @@ def _contents(folder: Path) -> Iterator[tuple[str, bytes]]:
             yield items, data
         if record.budget:
             yield f"runs/{run_id}/selection.jsonl.gz", _selection(root / "runs" / run_id)
-        packed = record.model_copy(update={"scores": scores})
+        packed = without_paths(record.model_copy(update={"scores": scores}))
         yield f"records/{run_id}.json", (packed.model_dump_json(indent=1) + "\n").encode()
 
 

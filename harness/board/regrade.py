@@ -29,14 +29,14 @@ def averages(name: str) -> tuple[str, ...]:
     """How a benchmark's items may be averaged: ours by its class, others either way."""
     if name not in _CLASSES:
         return ("items", "groups")
-    return (str(_benchmark(name).average),)
+    return (str(benchmark_named(name).average),)
 
 
 def regrades(name: str, notes: Mapping[str, Any]) -> bool:
     """Whether the metric alone decides the scores: no judge, no execution, our present metric."""
-    if name not in _CLASSES or _foreign(notes):
+    if name not in _CLASSES or foreign(notes):
         return False
-    benchmark = _benchmark(name)
+    benchmark = benchmark_named(name)
     protocol = notes.get("protocol")
     if isinstance(protocol, dict) and protocol.get("metric_version") != benchmark.metric_version:
         return False
@@ -49,14 +49,14 @@ def regrade(
     """What is off in the rows' scores, one sentence each."""
     if regrades(name, notes):
         yield from _by_metric(name, rows)
-    elif name in _CLASSES and _benchmark(name).executes_code and not _foreign(notes):
+    elif name in _CLASSES and benchmark_named(name).executes_code and not foreign(notes):
         yield from _passes(notes, rows)
 
 
 def _by_metric(name: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     from evaluation.base import Item
 
-    benchmark = _benchmark(name)
+    benchmark = benchmark_named(name)
     for row in rows:
         outputs, where = row.get("outputs"), f"item {row['item_id']!r}"
         texts = isinstance(outputs, list) and all(isinstance(text, str) for text in outputs)
@@ -99,12 +99,17 @@ def _passes(notes: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Iter
         yield f"notes: {notes.get('passed')} programs passed, but the scores say {total}"
 
 
-def _benchmark(name: str) -> Any:
+def benchmark_named(name: str, settings: Mapping[str, Any] | None = None) -> Any:
+    """One of our own benchmarks, by its name in the fixed list.
+
+    Raises:
+        ValueError: the settings are none of its.
+    """
     module, cls = _CLASSES[name]
-    return getattr(importlib.import_module(module), cls)()
+    return getattr(importlib.import_module(module), cls)(**(settings or {}))
 
 
-def _foreign(notes: Mapping[str, Any]) -> bool:
+def foreign(notes: Mapping[str, Any]) -> bool:
     """Whether the score is by another protocol than our benchmarks' (lm-eval's own task)."""
     protocol = notes.get("protocol")
     return isinstance(protocol, dict) and "lm_eval" in str(protocol)

@@ -3,8 +3,9 @@
 Data is parsed and compared, nothing else: no class that a record names is imported or built, no
 array or pickle is loaded. What can be recomputed is recomputed: mean, standard error and number of
 items; the item scores themselves where the metric needs neither a judge nor execution; orderings
-against what the record says of them. What cannot (FLOPs, seconds, a judge's verdicts) is the
-submitter's word, and the result says which benchmarks these are.
+against what the record says of them; items, prompts and gold answers against the benchmarks
+themselves (harness/board/against.py), where these are given or made. What cannot (FLOPs, seconds, a
+judge's verdicts) is the submitter's word, and the result says which benchmarks these are.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.board.regrade import averages, regrade, regrades
+from harness.board.against import SUITES, Checked, Truth, differences, prompts_known, true_rows
+from harness.board.orderings import check_ordering, json_lines
+from harness.board.regrade import averages, foreign, regrade, regrades
 from harness.board.submission import (
     ALLOWED,
     FORMAT,
@@ -60,11 +63,24 @@ class Verified:
     recomputed: int = 0
     unpacked: int = 0
     targets: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    checked: dict[str, Checked] = field(default_factory=lambda: defaultdict(Checked))
 
 
-def verify(path: Path) -> Verified:
-    """Check a folder or zip file; never raises for what is in it."""
+def verify(path: Path, data: Path | None = None) -> Verified:
+    """Check a folder or zip file; never raises for what is in it.
+
+    Args:
+        path: the submission.
+        data: the benchmarks, as ``suite.data`` takes them, against which every item is held; None:
+            only ``micro``'s are, which are generated.
+
+    Raises:
+        FileNotFoundError: ``data`` is no folder.
+    """
+    if data is not None and not data.is_dir():
+        raise FileNotFoundError(f"--data {data}: no such folder; give one as suite.data takes it")
     result = Verified()
+    truth = Truth(data)
     try:
         source = open_source(path)
         names = source.names()
@@ -91,7 +107,9 @@ def verify(path: Path) -> Verified:
         seen[record.run_id] = name
         root = "/".join(parts[:-2])
         try:
-            used |= _check_record(source, name, f"{root}/" if root else "", record, packed, result)
+            used |= _check_record(
+                source, name, f"{root}/" if root else "", record, packed, truth, result
+            )
         except Exception as error:  # strangers' data: whatever it does to us is a fault of theirs
             result.problems.append(f"{name}: cannot be checked ({type(error).__name__}: {error})")
     if not seen:
@@ -157,7 +175,13 @@ def _record(source: Source, name: str, result: Verified) -> Record | None:
 
 
 def _check_record(
-    source: Source, name: str, root: str, record: Record, packed: bool, result: Verified
+    source: Source,
+    name: str,
+    root: str,
+    record: Record,
+    packed: bool,
+    truth: Truth,
+    result: Verified,
 ) -> set[str]:
     """Check one record; the names of the files that belong to it."""
     if record.status != "done":
@@ -176,7 +200,9 @@ def _check_record(
         except (ItemError, SubmissionError) as error:
             result.problems.append(f"{name}: {benchmark}: {file}: {error}")
             continue
-        found = list(_check_score(benchmark, score, rows, result))
+        against, rows_true = _against(truth, record, benchmark, rows, result)
+        result.problems += [f"{file}: {problem}" for problem in against]
+        found = list(_check_score(benchmark, score, rows, rows_true, result))
         result.problems += [f"{file}: {problem}" for problem in found[:PER_FILE]]
         if len(found) > PER_FILE:
             result.problems.append(f"{file}: and {len(found) - PER_FILE} more")
@@ -187,11 +213,37 @@ def _check_record(
     if packed and record.budget:
         used.add(ordering)
         try:
-            rows = _lines(_unpack(source, ordering, result), ordering)
-            result.problems += [f"{ordering}: {p}" for p in _check_ordering(record, rows)]
+            rows = json_lines(_unpack(source, ordering, result), ordering)
+            result.problems += [f"{ordering}: {p}" for p in check_ordering(record, rows)]
         except (ItemError, SubmissionError) as error:
             result.problems.append(f"{ordering}: {error}")
     return used
+
+
+def _against(
+    truth: Truth, record: Record, name: str, rows: list[dict[str, Any]], result: Verified
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """What differs from the real benchmark, and the rows with its gold answers."""
+    if not truth.knows(record.suite):
+        if truth.has_data:
+            return [f"the suite {record.suite} is none of {', '.join(SUITES)}: its items cannot be "
+                    "held against data"], rows  # fmt: skip
+        result.notes.append(f"{name}: items are not held against the benchmark; give --data DIR")
+        return [], rows
+    try:
+        items = truth.expected(record, name)
+    except (ValueError, OSError) as error:
+        return [f"cannot be held against the benchmark: {' '.join(str(error).split())[:300]}"], rows
+    if record.suite != "lm_eval" and foreign(record.scores[name].notes):
+        return [f"the suite {record.suite} has no score by lm-eval's protocol"], rows
+    if not prompts_known(record, name):
+        result.notes.append(f"{name}: prompts are not checked (a template or protocol not ours)")
+    limit = record.config.get("suite", {}).get("limit")
+    if limit is not None:
+        result.notes.append(f"{name}: suite.limit={limit}: {len(items)} items are a sample")
+    counts = result.checked[f"{name} (suite {record.suite})"]
+    problems = list(differences(record, name, rows, items, counts))
+    return problems, true_rows(rows, items)
 
 
 def _unpack(source: Source, name: str, result: Verified) -> bytes:
@@ -203,9 +255,13 @@ def _unpack(source: Source, name: str, result: Verified) -> bytes:
 
 
 def _check_score(
-    name: str, score: Score, rows: list[dict[str, Any]], result: Verified
+    name: str,
+    score: Score,
+    rows: list[dict[str, Any]],
+    graded: list[dict[str, Any]],
+    result: Verified,
 ) -> Iterator[str]:
-    """Mean, error and count from the items; the items' scores from their outputs."""
+    """Mean, error and count from the items; the scores of ``graded`` from their outputs."""
     from evaluation.statistics import mean_and_error
 
     identities = Counter(row["item_id"] for row in rows)
@@ -220,7 +276,13 @@ def _check_score(
         yield f"{len(scored)} scored items, but the record says {score.n}"
     values = [float(row["score"]) for row in scored]
     groups = [row["subject"] for row in scored]
-    found = [mean_and_error(values, groups, rule) for rule in averages(name)]  # type: ignore[arg-type]
+    clusters = [row.get("cluster") or row["subject"] for row in scored]
+    # Older records take items of a group as independent.
+    found = [
+        mean_and_error(values, groups, rule, by)  # type: ignore[arg-type]
+        for rule in averages(name)
+        for by in (clusters, None)
+    ]
     if score.metric.startswith("length_controlled"):
         result.notes.append(f"{name}: {score.metric} is no mean over items and is not recomputed")
     elif not any(
@@ -234,39 +296,7 @@ def _check_score(
         result.regraded += 1
     else:
         result.notes.append(f"{name}: item scores are taken as they are ({score.metric})")
-    yield from regrade(name, score.notes, rows)
-
-
-def _lines(data: bytes, name: str) -> list[Any]:
-    text = data.decode("utf-8", "replace")
-    return [parse_json(line.encode(), name) for line in text.split("\n") if line.strip()]
-
-
-def _check_ordering(record: Record, rows: list[Any]) -> Iterator[str]:
-    """Unique rows in order of rank, as many and of the sources that the record says."""
-    if not all(isinstance(row, dict) for row in rows):
-        yield "a row is no object"
-        return
-    if len(rows) > record.budget or len(rows) != record.selection.rows:
-        yield (
-            f"{len(rows)} rows; the record says {record.selection.rows} of a budget of "
-            f"{record.budget}"
-        )
-    if [row.get("rank") for row in rows] != list(range(len(rows))):
-        yield "ranks are not 0, 1, 2, ..."
-    identities = [row.get("id") for row in rows]
-    if not all(isinstance(one, str) for one in identities):
-        yield "an id is no text"
-    elif len(set(identities)) != len(rows):
-        yield "a row of the pool is there twice"
-    positions = [row.get("position") for row in rows]
-    if not all(type(at) is int and 0 <= at < record.pool_size for at in positions):
-        yield f"a position is not within the pool of {record.pool_size} rows"
-    elif len(set(positions)) != len(rows):
-        yield "a position is there twice"
-    sources = Counter(str(row.get("dataset")) for row in rows)
-    if dict(sources) != record.selection.sources:
-        yield "the sources are not those that the record counts"
+    yield from regrade(name, score.notes, graded)
 
 
 def _close(one: float | None, other: float | None) -> bool:

@@ -14,13 +14,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from evaluation.results import prompt_hash
+from evaluation.source import Source
+from evaluation.squad import SQuAD
 from evaluation.statistics import mean_and_error
+from evaluation.text_metrics import best_f1
 from harness.board import submission
 from harness.board.__main__ import main
 from harness.board.pack import pack
+from harness.board.paths import without_paths
 from harness.board.submission import SubmissionError, describe
 from harness.board.verify import verify
-from harness.record import Record, Score, Selection, write_record
+from harness.chat import TULU_TEMPLATE, template_hash
+from harness.record import Record, Score, Selection, read_record, write_record
 
 # Outputs with their scores, by the metrics' definitions.
 ITEMS = {
@@ -340,3 +346,147 @@ def test_what_lacks_items_cannot_be_packed(tmp_path):
     with pytest.raises(SubmissionError, match="per-item results of mmlu"):
         pack(folder, tmp_path / "s.zip")
     assert not (tmp_path / "s.zip").exists() and not list(tmp_path.glob("*.part"))
+
+
+def squad_folder(folder: Path) -> Path:
+    """Two articles of two questions each, and a training file that shares none of them."""
+
+    def article(title, *asked):
+        qas = [{"id": i, "question": q, "answers": [{"text": a}]} for i, q, a in asked]
+        return {"title": title, "paragraphs": [{"context": f"About {title}.", "qas": qas}]}
+
+    dev = [article("Bells", ("q0", "Which?", "white bell"), ("q1", "Whose?", "the ringer's")),
+           article("Rivers", ("q2", "Where?", "Po"), ("q3", "When?", "1902"))]  # fmt: skip
+    for name, data in {"dev": dev, "train": [article("Trains", ("t0", "How?", "slowly"))]}.items():
+        path = folder / "squad" / f"{name}-v1.1.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"data": data}))
+    return folder
+
+
+OUTPUTS = {"q0": "white bell", "q1": "nobody", "q2": "Po", "q3": "1902"}
+
+
+def squad_run(folder: Path, data: Path, change=list, suite="paper") -> Path:
+    """A run on that benchmark, all its numbers consistent with rows that were tampered with."""
+    benchmark = SQuAD(shots=0)
+    rows = [
+        {"item_id": item.id, "subject": "", "cluster": item.cluster,
+         "prompt_hash": prompt_hash(f"<|user|>\n{item.prompt.strip()}\n<|assistant|>\n"),
+         "outputs": [OUTPUTS[item.id]], "target": item.target}
+        for item in benchmark.items(Source(data))
+    ]  # fmt: skip
+    rows = change(rows)
+    for row in rows:
+        row["score"] = best_f1(row["outputs"][0], row["target"])
+    write_lines(folder / "runs/r/items/squad.jsonl.gz", rows)
+    mean, error = mean_and_error([row["score"] for row in rows], [""] * len(rows), "items")
+    score = Score(score=mean, stderr=error, n=len(rows), metric="f1",
+                  items="runs/r/items/squad.jsonl.gz")  # fmt: skip
+    own = {"_target_": "os.system", "hub": "/etc", "shots": 0}
+    record = Record(
+        run_id="r", status="done", method="random", pool="p", pool_size=10, budget=0,
+        target="any", model="m", selector_model="none", recipe="r", suite=suite, judge="j", seed=0,
+        scores={"squad": score}, chat_template_hash=template_hash(TULU_TEMPLATE),
+        config={"suite": {"_target_": "os.system", "data": "/etc", "benchmarks": {"squad": own}}},
+    )  # fmt: skip
+    write_record(record, folder / "records")
+    return folder
+
+
+def with_first(**change):
+    return lambda rows: [{**rows[0], **change}, *rows[1:]]
+
+
+def with_second_gold_changed(rows):
+    return [rows[0], {**rows[1], "target": ["nobody"]}, *rows[2:]]
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "differing"),
+    [
+        (with_second_gold_changed, "1 of 4 items with another gold answer: 'q1'", 1),
+        (lambda rows: [rows[0], *rows[2:]], "1 of 4 items missing: 'q1'", 1),
+        (lambda rows: [*rows, {**rows[0], "item_id": "q9"}],
+         "1 of 4 items that the benchmark does not have: 'q9'", 1),
+        (lambda rows: [*rows, rows[0]], "1 of 4 items more than once: 'q0'", 1),
+        (with_first(prompt_hash="0" * 16), "1 of 4 items with another prompt: 'q0'", 1),
+        (with_first(cluster="own"), "1 of 4 items of another group or cluster: 'q0'", 1),
+        (lambda rows: [dict(row, item_id=f"x{at}") for at, row in enumerate(rows)],
+         "4 of 4 items missing: 'q0', 'q1', 'q2' and 1 more", 8),
+    ],
+)  # fmt: skip
+def test_items_are_held_against_the_benchmark(tmp_path, capsys, change, words, differing):
+    """Each of these is consistent in itself, so that only the data can tell."""
+    data = squad_folder(tmp_path / "data")
+    folder = squad_run(tmp_path / "run", data, change)
+    found = verify(folder, data)
+    assert words in "\n".join(found.problems)
+    assert found.checked["squad (suite paper)"].differing == differing
+    assert main(["verify", str(folder), "--data", str(data)]) == 1
+    assert f"squad (suite paper): 4 checked, {differing} differing" in capsys.readouterr().out
+
+
+def test_answers_are_graded_with_the_true_gold(tmp_path):
+    data = squad_folder(tmp_path / "data")
+    folder = squad_run(tmp_path / "run", data, with_second_gold_changed)
+    assert verify(folder).problems == []
+    assert "item 'q1': score 1.0, but the metric gives 0" in "\n".join(
+        verify(folder, data).problems
+    )
+
+
+def test_what_is_true_to_the_benchmark_holds(tmp_path, capsys):
+    data = squad_folder(tmp_path / "data")
+    folder = squad_run(tmp_path / "run", data)
+    assert main(["verify", str(folder), "--data", str(data)]) == 0
+    assert "items: squad (suite paper): 4 checked, 0 differing" in capsys.readouterr().out
+    assert any("give --data" in note for note in verify(folder).notes)
+    assert main(["verify", str(folder), "--data", str(tmp_path / "none")]) == 2
+    assert "no such folder" in capsys.readouterr().err
+
+
+def test_another_name_of_the_suite_is_no_way_round(tmp_path):
+    data = squad_folder(tmp_path / "data")
+    folder = squad_run(tmp_path / "run", data, suite="os.system")
+    assert "the suite os.system is none of micro, paper, lm_eval" in "\n".join(
+        verify(folder, data).problems
+    )
+
+
+def test_the_embedded_benchmarks_need_no_folder(tmp_path):
+    data = squad_folder(tmp_path / "data")
+    text = problems(squad_run(tmp_path / "run", data, suite="micro"))
+    assert "items missing" in text and "4 of" in text
+
+
+def test_what_is_packed_tells_no_local_path(tmp_path, monkeypatch):
+    folder = sweep(tmp_path / "tell-tale-out")
+    monkeypatch.chdir(tmp_path)
+    secret = tmp_path / "tell-tale-home"
+    path = folder / "records/random-p10-b2-s0.json"
+    record = read_record(path)
+    record.config = {
+        "out": "tell-tale-out/mine", "store": str(secret / "store"),
+        "pool": {"path": f"{secret}/rows.jsonl", "more": ["~/tell-tale/x.parquet"]},
+        "suite": {"data": "../tell-tale/benchmarks"}, "model": {"path": str(secret / "llama")},
+        "recipe": {"launch": ["accelerate", "launch", f"--config_file={secret}/fsdp.yaml"]},
+        "judge": {"cache": "C:\\Users\\tell-tale\\cache", "base": "https://api.test/v1/chat"},
+        "selector_model": {"path": "allenai/tulu-2-7b", "chat_template": "[INST]{{ x }}[/INST]"},
+        "target": {"path": "tell-tale/of/queries.jsonl", f"{secret}/key": 1},
+    }  # fmt: skip
+    record.scores["squad"].notes["gap"] = f"2 questions. Looked in {secret}/dev.json."
+    write_record(record, folder / "records")
+    pack(folder, tmp_path / "packed")
+    for name in (tmp_path / "packed").rglob("*"):
+        data = name.read_bytes() if name.is_file() else b""
+        data = gzip.decompress(data) if name.suffix == ".gz" else data
+        assert b"tell-tale" not in data and str(tmp_path).encode() not in data, name
+    packed = read_record(tmp_path / "packed/records/random-p10-b2-s0.json")
+    assert packed.config["out"] == "mine" and packed.config["pool"]["path"] == "rows.jsonl"
+    assert packed.config["judge"] == {"cache": "cache", "base": "https://api.test/v1/chat"}
+    assert packed.config["selector_model"] == record.config["selector_model"]
+    assert packed.config["recipe"]["launch"][-1] == "--config_file=fsdp.yaml"
+    assert packed.scores["squad"].notes["gap"] == "2 questions. Looked in dev.json."
+    assert (packed.run_id, packed.digests) == (record.run_id, record.digests)
+    assert verify(tmp_path / "packed").problems == [] and without_paths(packed) == packed
