@@ -58,6 +58,19 @@ class TemplateError(ValueError):
     """A chat template that cannot be used, or a conversation that it refuses."""
 
 
+def check_template(template: str | None) -> None:
+    """Whether ``model.chat_template`` may be this, as far as can be said without a tokenizer.
+
+    Raises:
+        TemplateError: it is neither None, ``tulu`` nor a text with Jinja's brackets.
+    """
+    if template not in (None, "tulu") and "{{" not in template and "{%" not in template:
+        raise TemplateError(
+            f"model.chat_template={template!r} is no template; it is tulu, null (the "
+            "tokenizer's own, or Tulu's where it has none), or the text of a Jinja template"
+        )
+
+
 class Chat:
     """A tokenizer with its chat template.
 
@@ -75,11 +88,7 @@ class Chat:
                 f"{tokenizer.name_or_path}: character offsets need a fast tokenizer; "
                 "convert it with AutoTokenizer.from_pretrained(..., use_fast=True)"
             )
-        if template not in (None, "tulu") and "{{" not in template and "{%" not in template:
-            raise TemplateError(
-                f"model.chat_template={template!r} is no template; it is tulu, null (the "
-                "tokenizer's own, or Tulu's where it has none), or the text of a Jinja template"
-            )
+        check_template(template)
         if template == "tulu" or (template is None and not tokenizer.chat_template):
             tokenizer.chat_template = TULU_TEMPLATE
         elif template is not None:

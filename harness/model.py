@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.chat import Chat
+from pydantic import field_validator
+
+from harness.chat import Chat, check_template
 from harness.component import Component
 from harness.files import files_digest
 from harness.hub import checkpoint_folder
@@ -38,6 +40,12 @@ class ModelConfig(Component):
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     trust_remote_code: bool = False
+
+    @field_validator("chat_template")
+    @classmethod
+    def _is_template(cls, value: str | None) -> str | None:
+        check_template(value)
+        return value
 
     def folder(self) -> Path:
         """The local folder of the checkpoint: ``path`` itself or the hub's snapshot.

@@ -215,6 +215,7 @@ class Scripted(LM):
         self.max_length = 4096
         self.asked: dict[str, list[Any]] = defaultdict(list)
         self.lengths: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        self.reads: list[tuple[int, int, int]] = []
         self.truncated: Counter[str] = Counter()
 
     tokenizer_name = "scripted"

@@ -144,3 +144,9 @@ def test_a_users_own_configuration_folder_adds_choices(tmp_path: Path) -> None:
     (tmp_path / "method" / "mine.yaml").write_text("_target_: methods.random.Random\nname: mine\n")
     check(["--config-dir", str(tmp_path), "method=mine"])
     assert "mine" in error("--config-dir", str(tmp_path), "method=mien")
+
+
+def test_a_chat_template_that_is_none_is_refused_before_any_tokenizer() -> None:
+    text = error("+model.chat_template=Tulu")
+    assert "chat_template='Tulu' is no template; it is tulu, null" in text
+    check(["+model.chat_template=tulu"])
