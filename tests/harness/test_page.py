@@ -16,7 +16,9 @@ import pytest
 from harness.board import read_board
 from harness.record import Score, Selection, StageCost, write_record
 from harness.report import write_live
+from harness.report.compared import compare
 from harness.report.page import write_page
+from tests.harness.test_compositions import board, column, selected
 from tests.harness.test_report import floors, run
 
 CHROMIUM = next(
@@ -425,3 +427,18 @@ def test_the_data_in_the_page_is_small(page_file):
     data = json.loads(text.split('id="data">')[1].split("</script>")[0])
     assert len(data["cells"]["mean"]) == 5 * 4 + 4 + 1
     assert len(text) < 2.3e6
+
+
+def test_what_the_paper_selected_is_drawn_above_ours(browser, tmp_path):
+    found = board(tmp_path, selected("random", column("table_10", "Random")))
+    path = write_page(found, tmp_path / "report.html", compare(found, ["table_10"]), [tmp_path])
+    opened = Opened(browser, path)
+    opened.drawn("composition_table_10")
+    bars = opened.page.locator("#composition_table_10-chart .ytick text").all_text_contents()
+    assert sorted(bars) == ["Pool, ours", "Pool, paper", "Random, ours", "Random, paper"]
+    opened.page.focus("#composition_table_10-chart")
+    opened.page.keyboard.press("ArrowRight")
+    said = opened.page.locator("#composition_table_10-said").inner_text()
+    assert "code_alpaca: 0.3 % of the rows" in said
+    assert opened.complaints == []
+    opened.context.close()
