@@ -58,26 +58,26 @@ def check(arguments: list[str]) -> Request:
     Raises:
         UsageError: with every problem found, a line each.
     """
-    words, multirun = _words(arguments)
+    words, multirun = split_words(arguments)
     try:
         parsed = OverridesParser.create().parse_overrides(words)
     except HydraException as error:
         raise UsageError(str(error).splitlines()[0]) from error
-    with _hydra():
-        _check_groups(parsed)
-        groups = [str(o.input_line) for o in _first(parsed) if _is_group(o)]
-        base = _compose([*groups, *_hydra_words(parsed)])
+    with hydra_state():
+        check_groups(parsed)
+        groups = [str(o.input_line) for o in first_values(parsed) if is_group(o)]
+        base = compose_words([*groups, *_hydra_words(parsed)])
         mode = OmegaConf.select(base, "hydra.mode")
         multirun = multirun or mode == RunMode.MULTIRUN
         params = OmegaConf.select(base, "hydra.sweeper.params") if multirun else None
-        jobs = _jobs(base, [*map("=".join, _text(params)), *words]) if multirun else None
-        given = {_key(o) for o in parsed}
-        swept = [f"{key}={value}" for key, value in _text(params) if key not in given]
+        jobs = _jobs(base, [*map("=".join, sweep_words(params)), *words]) if multirun else None
+        given = {key_of(o) for o in parsed}
+        swept = [f"{key}={value}" for key, value in sweep_words(params) if key not in given]
         if swept:
             parsed = [*OverridesParser.create().parse_overrides(swept), *parsed]
-            _check_groups(parsed)
+            check_groups(parsed)
         if not multirun:
-            _refuse_sweep(parsed)
+            refuse_sweep(parsed)
         _refuse_several_reports(parsed)
         first, *_ = [choice.build() for choice in _each_choice(parsed)]
     return Request(first.out, first.until, multirun, first.report, jobs)
@@ -85,11 +85,11 @@ def check(arguments: list[str]) -> Request:
 
 def describe() -> tuple[str, str]:
     """The groups with their options and the other top-level settings, as text for ``--help``."""
-    with _hydra():
+    with hydra_state():
         loader = GlobalHydra.instance().config_loader()
         groups = [name for name in loader.list_groups("") if name not in ("hydra",)]
         lines = [f"  {name:<11} {', '.join(loader.get_group_options(name))}" for name in groups]
-        config = _compose([])
+        config = compose_words([])
     plain = [
         f"  {key:<13} {_short(config[key])}"
         for key in map(str, config)
@@ -98,7 +98,7 @@ def describe() -> tuple[str, str]:
     return "\n".join(lines), "\n".join(plain)
 
 
-def _text(params: DictConfig | None) -> list[tuple[str, str]]:
+def sweep_words(params: DictConfig | None) -> list[tuple[str, str]]:
     """The sweep that a preset holds, as key and value lists in the command line's form."""
     return [(str(key), str(value)) for key, value in (params or {}).items()]
 
@@ -143,7 +143,7 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
     return flags, words
 
 
-def _words(arguments: list[str]) -> tuple[list[str], bool]:
+def split_words(arguments: list[str]) -> tuple[list[str], bool]:
     """Settings in Hydra's form, those that flags stand for included, and whether to sweep."""
     flags, words = _split(arguments)
     for flag, value in itertools.zip_longest(flags, flags[1:], fillvalue=""):
@@ -154,7 +154,7 @@ def _words(arguments: list[str]) -> tuple[list[str], bool]:
     return words, bool({"-m", "--multirun"} & set(flags))
 
 
-class _hydra:
+class hydra_state:
     """Hydra's global state for the length of a ``with``."""
 
     def __enter__(self) -> None:
@@ -167,7 +167,12 @@ class _hydra:
         GlobalHydra.instance().clear()
 
 
-def _compose(words: list[str]) -> DictConfig:
+def compose_words(words: list[str]) -> DictConfig:
+    """The configuration of one job, Hydra's own settings included.
+
+    Raises:
+        UsageError: Hydra refuses the words.
+    """
     try:
         return compose("config", overrides=words, return_hydra_config=True)
     except Exception as error:
@@ -176,25 +181,31 @@ def _compose(words: list[str]) -> DictConfig:
         raise UsageError(detail) from error
 
 
-def _is_group(override: Override) -> bool:
+def is_group(override: Override) -> bool:
+    """Whether an override chooses a file of a group, and sets no single key."""
     group = override.key_or_group.partition("@")[0]
     groups = GlobalHydra.instance().config_loader().list_groups("")
     return group in groups or group.startswith("hydra/")
 
 
-def _check_groups(parsed: list[Override]) -> None:
+def check_groups(parsed: list[Override]) -> None:
+    """Whether every chosen file of a group is there.
+
+    Raises:
+        UsageError: with the nearest name and all that there are.
+    """
     loader = GlobalHydra.instance().config_loader()
     extra = _searchpath_options(parsed)
     problems = []
     for override in parsed:
-        if not _is_group(override) or override.is_delete():
+        if not is_group(override) or override.is_delete():
             continue
         group = override.key_or_group.partition("@")[0]
         options = sorted({*loader.get_group_options(group), *extra.get(group, [])})
         for value in _values(override):
             if value not in (*options, "null", "None", ""):
                 problems.append(
-                    f"{_key(override)}={value}: no such {group}.{_nearest(value, options)} "
+                    f"{key_of(override)}={value}: no such {group}.{_nearest(value, options)} "
                     f"There are: {', '.join(options)}"
                 )
     if problems:
@@ -231,7 +242,7 @@ def _hydra_words(parsed: list[Override]) -> list[str]:
     return [str(o.input_line) for o in parsed if o.key_or_group.startswith("hydra.")]
 
 
-def _first(parsed: list[Override]) -> Iterator[Override]:
+def first_values(parsed: list[Override]) -> Iterator[Override]:
     """The overrides with the first value of every sweep."""
     for override in parsed:
         values = _values(override)
@@ -242,7 +253,7 @@ def _first(parsed: list[Override]) -> Iterator[Override]:
             yield override
 
 
-def _key(override: Override) -> str:
+def key_of(override: Override) -> str:
     """What is set: ``model@selector_model`` is another key than ``model``."""
     return override.get_key_element().lstrip("+~")
 
@@ -260,7 +271,7 @@ class _Choice:
     def config(self) -> DictConfig:
         if self._config is None:
             try:
-                self._config = _compose(self.words)
+                self._config = compose_words(self.words)
             except UsageError:
                 _check_keys(self)  # Hydra's own words for a misspelt key say less
                 raise
@@ -278,14 +289,14 @@ class _Choice:
 
 def _each_choice(parsed: list[Override]) -> Iterator[_Choice]:
     """The first cell, then the first cell with each other value of each sweep in turn."""
-    first = list(_first(parsed))
+    first = list(first_values(parsed))
     keys = [
         o.key_or_group
         for o in first
-        if not (_is_group(o) or o.is_add() or o.is_delete())
+        if not (is_group(o) or o.is_add() or o.is_delete())
         and not o.key_or_group.startswith("hydra.")
     ]
-    swept = [str(o.input_line) for o in first if _is_group(o)]
+    swept = [str(o.input_line) for o in first if is_group(o)]
     yield _Choice(
         [str(o.input_line) for o in first], keys, f" with {' '.join(swept)}" * bool(swept)
     )
@@ -298,11 +309,11 @@ def _each_choice(parsed: list[Override]) -> Iterator[_Choice]:
     for override, value in others[:MOST_CHOICES]:
         words = [
             f"{override.get_key_element()}={value}"
-            if _key(o) == _key(override)
+            if key_of(o) == key_of(override)
             else str(o.input_line)
             for o in first
         ]
-        yield _Choice(words, keys, f" with {_key(override)}={value}")
+        yield _Choice(words, keys, f" with {key_of(override)}={value}")
 
 
 def _check_keys(choice: _Choice) -> None:
@@ -310,7 +321,7 @@ def _check_keys(choice: _Choice) -> None:
     groups = [w for w in choice.words if w.partition("=")[0] not in choice.keys]
     if not choice.keys:
         return
-    known = sorted(_dotted(_compose(groups)))
+    known = sorted(_dotted(compose_words(groups)))
     options = GlobalHydra.instance().config_loader().list_groups("")
     problems = []
     for key in choice.keys:
@@ -336,7 +347,12 @@ def _dotted(config: Any, prefix: str = "") -> Iterator[str]:
             yield from _dotted(value, f"{prefix}{key}.")
 
 
-def _refuse_sweep(parsed: list[Override]) -> None:
+def refuse_sweep(parsed: list[Override]) -> None:
+    """Whether no key has several values.
+
+    Raises:
+        UsageError: one has, and ``-m`` was not given.
+    """
     swept = [str(o.input_line) for o in parsed if o.is_sweep_override()]
     if swept:
         raise UsageError(f"{swept[0]} lists several values, which is a sweep: add -m")
@@ -344,8 +360,8 @@ def _refuse_sweep(parsed: list[Override]) -> None:
 
 def _refuse_several_reports(parsed: list[Override]) -> None:
     for override in parsed:
-        if override.is_sweep_override() and _key(override).startswith("report."):
-            key, values = _key(override), _values(override)
+        if override.is_sweep_override() and key_of(override).startswith("report."):
+            key, values = key_of(override), _values(override)
             list_word = f" or, for several tables, {key}=[{','.join(values)}]"
             raise UsageError(
                 f"{override.input_line}: a sweep has one report. Give one value: "

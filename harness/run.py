@@ -48,7 +48,7 @@ def _run(settings: Settings, heartbeat: Heartbeat) -> Record | None:
     record: Record | None = None
     try:
         store = Store(settings.store)
-        settings = _locate_micro(settings, store)
+        settings = locate_micro(settings, store)
         settings.check()
         pool = prepare(settings.pool, store, progress=settings.progress)
         pool = stages.without_benchmarks(settings, store, pool)
@@ -212,7 +212,7 @@ def _unplanned_id(settings: Settings) -> str:
     return f"{settings.method.name}-s{settings.seed}-{digest(config, 8)}"
 
 
-def _locate_micro(settings: Settings, store: Store) -> Settings:
+def locate_micro(settings: Settings, store: Store) -> Settings:
     """The same settings with the embedded world's words replaced by where it lies."""
     update: dict[str, Any] = {}
     for key in ("model", "selector_model"):

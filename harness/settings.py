@@ -31,7 +31,7 @@ from harness.training import Recipe
 
 MICRO = "micro"  # as a path: the embedded world's pool, benchmarks or model
 STAGES = ("pool", "order", "train", "evaluate", "record")
-_COMPONENTS = (
+COMPONENTS = (
     "method", "pool", "target", "model", "selector_model", "recipe", "suite", "judge", "tracker",
 )  # fmt: skip
 _FOR_PRESETS = ("scale", "experiment", "study")  # read by other files of conf/, not by a run
@@ -177,7 +177,7 @@ def build(config: DictConfig) -> Settings:
     for key, value in plain.items():
         if key not in (*Settings.model_fields, *_FOR_PRESETS):
             problems.append(_no_setting(key))
-        elif key in _COMPONENTS and value is not None:
+        elif key in COMPONENTS and value is not None:
             try:
                 values[key] = instantiate(value)
             except Exception as error:

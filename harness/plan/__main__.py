@@ -110,9 +110,9 @@ def _hardware(known: argparse.Namespace) -> dict[str, Hardware]:
 def _measure(known: argparse.Namespace, found: list[Settings]) -> int:
     from harness.artifacts import Store
     from harness.plan.measure import measure
-    from harness.run import _locate_micro
+    from harness.run import locate_micro
 
-    settings = _locate_micro(found[0], Store(found[0].store))
+    settings = locate_micro(found[0], Store(found[0].store))
     profile = measure(settings, known.measure.stem, known.sample)
     profile.write(known.measure)
     mean = profile.sample.column("tokens").mean()

@@ -23,7 +23,7 @@ from harness import check as checking
 from harness.check import UsageError
 from harness.features import FeatureSettings
 from harness.files import canonical_json
-from harness.settings import _COMPONENTS, ConfigError, Settings, build, instantiate
+from harness.settings import COMPONENTS, ConfigError, Settings, build, instantiate
 
 _WHOLE = ("scale", "experiment")  # groups that set keys outside their own
 _REFERENCE = re.compile(r"\$\{(?:[\w.]+:)?([\w.]+)")
@@ -37,7 +37,7 @@ def cells(arguments: list[str]) -> list[Settings]:
     Raises:
         UsageError: with every problem found, a line each.
     """
-    words, multirun = checking._words(arguments)
+    words, multirun = checking.split_words(arguments)
     try:
         return _cells(words, multirun)
     except (UsageError, ConfigError, ValueError) as error:
@@ -47,16 +47,16 @@ def cells(arguments: list[str]) -> list[Settings]:
 
 def _cells(words: list[str], multirun: bool) -> list[Settings]:
     parser = OverridesParser.create()
-    with checking._hydra():
+    with checking.hydra_state():
         parsed = parser.parse_overrides(words)
-        checking._check_groups(parsed)
-        first = checking._compose([str(o.input_line) for o in checking._first(parsed)])
+        checking.check_groups(parsed)
+        first = checking.compose_words([str(o.input_line) for o in checking.first_values(parsed)])
         if not multirun and OmegaConf.select(first, "hydra.mode") != RunMode.MULTIRUN:
-            checking._refuse_sweep(parsed)
-        given = {checking._key(o) for o in parsed}
-        preset = checking._text(OmegaConf.select(first, "hydra.sweeper.params"))
+            checking.refuse_sweep(parsed)
+        given = {checking.key_of(o) for o in parsed}
+        preset = checking.sweep_words(OmegaConf.select(first, "hydra.sweeper.params"))
         swept = parser.parse_overrides([f"{k}={v}" for k, v in preset if k not in given])
-        checking._check_groups(swept)
+        checking.check_groups(swept)
         choices: dict[str, list[Override]] = {}
         fixed: list[str] = []
         for override in [*swept, *parsed]:
@@ -149,7 +149,7 @@ class _Parts:
     def _option(self, number: int, override: Override) -> _Option:
         """A value of the sweep of that number, beside the first values of the others."""
         node = _node(override)
-        if not checking._is_group(override):
+        if not checking.is_group(override):
             return _Option(node, override.value(), "")
         others = [_word(sweep[0]) for at, sweep in enumerate(self.sweeps) if at != number]
         raw = _composed([*self.fixed, *others, _word(override)])
@@ -160,10 +160,10 @@ class _Parts:
 
         None where that may be wrong: if anything but the option sets what it stands for.
         """
-        nodes = [_node(sweep[0]) for sweep in self.sweeps if checking._is_group(sweep[0])]
+        nodes = [_node(sweep[0]) for sweep in self.sweeps if checking.is_group(sweep[0])]
         words = [*self.fixed]
         for number, sweep in enumerate(self.sweeps):
-            if checking._is_group(sweep[0]):
+            if checking.is_group(sweep[0]):
                 group = sweep[0].key_or_group
                 words.append(f"~{sweep[0].get_key_element()}")
                 words += [
@@ -184,7 +184,7 @@ class _Parts:
             options = []
             for at, override in enumerate(sweep):
                 name = f"option_{number}_{at}"
-                if checking._is_group(override):
+                if checking.is_group(override):
                     part = OmegaConf.create({name: raw.get(name)})
                     options.append(_Option(_node(override), plain.get(name), _text(part)))
                 else:
@@ -195,7 +195,7 @@ class _Parts:
     def _one(self, plain: dict[str, Any]) -> Settings:
         """``settings.build`` of plain data; parts that many cells share are built once."""
         values = {key: value for key, value in plain.items() if key in Settings.model_fields}
-        for key in _COMPONENTS:
+        for key in COMPONENTS:
             if values.get(key) is not None:
                 name = key + canonical_json(values[key])
                 if name not in self._built:
@@ -206,7 +206,7 @@ class _Parts:
 
 
 def _composed(words: Sequence[str]) -> DictConfig:
-    config = checking._compose(list(words))
+    config = checking.compose_words(list(words))
     plain = OmegaConf.create({k: v for k, v in config.items_ex(resolve=False) if k != "hydra"})
     if OmegaConf.is_missing(plain.pool, "path"):
         plain.pool.path = "not-given"
@@ -228,7 +228,7 @@ def _word(override: Override) -> str:
 
 def _node(override: Override) -> str:
     """The dotted key that an override sets: the package, if a group has another than its name."""
-    return checking._key(override).rpartition("@")[2]
+    return checking.key_of(override).rpartition("@")[2]
 
 
 def _touch(one: str, other: str) -> bool:

@@ -75,7 +75,7 @@ def test_cells_put_together_are_those_that_hydra_composes(
     for place, own in one.items():
         keys = {word.partition("=")[0] for word in own.split()}
         kept = [w for w in words if w.partition("=")[0] not in {*keys, "-m"}]
-        with checking._hydra():
+        with checking.hydra_state():
             whole = _resolved(_composed([*kept, *own.split()]))
         assert found[place].resolved == whole
 
