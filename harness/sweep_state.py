@@ -120,7 +120,7 @@ def seconds_left(
     """Seconds until all cells will have ended; None if none has that could tell.
 
     A cell takes the median of those that ended with its method and budget, or else its method, or
-    else of all.
+    else of all. One that has taken longer is guessed to go on for as long as it is overdue.
 
     Args:
         waiting: of every cell that has not ended its words, and the seconds it has run for.
@@ -133,7 +133,7 @@ def seconds_left(
     if not medians:
         return None
     takes = (
-        max(next(medians[name] for name in _kinds(words) if name in medians) - spent, 0.0)
+        abs(next(medians[name] for name in _kinds(words) if name in medians) - spent)
         for words, spent in waiting
     )
     return sum(takes) / max(at_once, 1)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 LINE_EVERY = 60.0  # seconds, where there is no terminal
 MOST_ROWS = 12  # runs in the table
+LONG = 100.0  # seconds, from which it is said how long the longest run has been going on
 
 
 @contextmanager
@@ -86,7 +87,9 @@ def line(state: State) -> str:
     parts = [f"{state.done} done"]
     if state.running:
         stages = sorted({one.stage for one in state.running})
-        parts.append(f"{len(state.running)} running ({', '.join(stages)})")
+        longest = max(one.seconds for one in state.running)
+        since = f"; for {duration(longest)}" if longest >= LONG else ""
+        parts.append(f"{len(state.running)} running ({', '.join(stages)}{since})")
     parts.append(f"{state.failed} failed")
     if state.left is not None:
         parts.append(f"{state.left} left")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from harness.board import Board
@@ -26,8 +29,9 @@ if TYPE_CHECKING:
 CAPTION = (
     "Mean score against the number of rows trained on, for each pool size. The grey band is the "
     "95 % interval of the method that the others are held against (random unless told); dashed "
-    "lines are floors and ceilings."
+    "lines are floors and ceilings. Points of one budget stand a little apart, so all are seen."
 )
+_MARKS = "osD^vP"  # a method's lines for several targets, or of several selector models
 
 
 def budget_data(board: Board) -> pd.DataFrame:
@@ -83,16 +87,21 @@ def _panel(axes: Axes, data: pd.DataFrame, palette: dict[str, str]) -> None:
     axes.set_xticks(budgets, [f"{budget:,}" for budget in budgets])
     axes.minorticks_off()
     axes.set_xlim(budgets[0] / 1.35, budgets[-1] * 1.35)
-    for series, line in rivals.groupby("series", sort=True):
-        line = line.sort_values("budget")
-        colour = palette[line["method"].iloc[0]]
+    names = sorted(set(rivals["series"]))
+    drawn: Counter[str] = Counter()
+    for series, shift in zip(names, shifts(budgets, len(names)), strict=True):
+        line = rivals[rivals["series"] == series].sort_values("budget")
+        method = line["method"].iloc[0]
+        colour, mark = palette[method], _MARKS[drawn[method] % len(_MARKS)]
+        drawn[method] += 1
         x, y, low, high = (line[name].to_numpy(float) for name in ("budget", "mean", "low", "high"))
+        ends, x = x, x * shift
         if line["reference"].all() and (line["error_kind"] != "").all():
-            ends = x if len(x) > 1 else axes.get_xlim()
+            ends = ends if len(ends) > 1 else axes.get_xlim()
             axes.fill_between(ends, low, high, color=REFERENCE_COLOUR, alpha=0.15, lw=0, zorder=1)
         else:
             axes.vlines(x, low, high, colors=colour, lw=1.2)
-        axes.plot(x, y, color=colour, marker="o", ms=5, lw=1.6, mec="white", label=short(series))
+        axes.plot(x, y, color=colour, marker=mark, ms=5, lw=1.6, mec="white", label=short(series))
     for (series, _), line in data[data["floor"].astype(bool)].groupby(["series", "pool_size"]):
         line = line.sort_values("budget")
         style: dict[str, Any] = {"color": FLOOR_COLOUR, "lw": 1.2, "ls": _dashes(data, series)}
@@ -100,6 +109,17 @@ def _panel(axes: Axes, data: pd.DataFrame, palette: dict[str, str]) -> None:
             axes.plot(line["budget"], line["mean"], marker=".", label=short(series), **style)
         else:
             axes.axhline(line["mean"].iloc[-1], label=short(series), **style)
+
+
+def shifts(budgets: Sequence[int], lines: int) -> np.ndarray:
+    """What each line's budgets are multiplied by in the plot, so that no bar covers another.
+
+    Shape (lines,), around 1: together a sixth of the way to the next budget; a lone budget has
+    most of the plot's width for its points.
+    """
+    steps = np.diff(np.log(budgets))
+    width = steps.min() / 6 if len(steps) else 1.5 * math.log(1.35)
+    return np.exp(width * (np.arange(lines) - (lines - 1) / 2) / max(lines - 1, 1))
 
 
 def _dashes(data: pd.DataFrame, series: str) -> tuple[int, tuple[int, ...]]:

@@ -155,9 +155,16 @@ function budgets(width) {
     const ends = [ticks[0] / 1.35, ticks.at(-1) * 1.35];
     const axes = made.add(at, size ? `pool of ${whole(size)} rows` : "", { type: "log", tickvals: ticks, ticktext: ticks.map(whole), range: ends.map(Math.log10), title: title("budget, rows") },
       { range: [span[0] - room, span[1] + room], title: at % columns ? undefined : title("mean score, %") });
-    for (const [name, line] of [...groupBy(here, (one) => names.get(one))].sort()) {
+    // Points of one budget stand a little apart, so that no bar covers another; a lone budget has the plot's width.
+    const steps = ticks.slice(1).map((tick, step) => Math.log(tick / ticks[step]));
+    const apart = steps.length ? Math.min(...steps) / 6 : 1.5 * Math.log(1.35), drawn = new Map();
+    const lines = [...groupBy(here, (one) => names.get(one))].sort();
+    lines.forEach(([name, line], rank) => {
       line.sort((a, b) => cells.budget[a] - cells.budget[b]);
       const paint = colour(line[0]), says = line.map((one) => saying(one, name)), xs = line.map((one) => cells.budget[one]);
+      const shift = Math.exp(apart * (rank - (lines.length - 1) / 2) / Math.max(lines.length - 1, 1)), method = word("method", line[0]);
+      const mark = SYMBOLS[(drawn.get(method) ?? 0) % SYMBOLS.length];
+      drawn.set(method, (drawn.get(method) ?? 0) + 1);
       const random = word("method", line[0]) === data.reference && line.every((one) => known(cells.mean_low[one]));
       if (random) {
         const wide = xs.length > 1 ? xs : ends, lower = line.map((one) => cells.mean_low[one]), upper = line.map((one) => cells.mean_high[one]);
@@ -166,11 +173,11 @@ function budgets(width) {
           fillcolor: "rgba(90,90,90,.18)", hoverinfo: "skip", name: "band", legendgroup: " band" });
         seen.set(" band", { key: " band", words: `${name}: 95 % interval`, colour: "rgba(90,90,90,.35)", sign: "▬" });
       }
-      traces.push({ ...axes, x: xs, y: line.map((one) => cells.mean[one]), mode: "lines+markers", line: { color: paint, width: 1.7 },
-        marker: { size: 8, color: paint, line: { color: paint, width: 1.4 }, symbol: line.map((one) => (cells.tie[one] ? "circle-open" : "circle")) },
+      traces.push({ ...axes, x: xs.map((x) => x * shift), y: line.map((one) => cells.mean[one]), mode: "lines+markers", line: { color: paint, width: 1.7 },
+        marker: { size: 8, color: paint, line: { color: paint, width: 1.4 }, symbol: line.map((one) => mark + (cells.tie[one] ? "-open" : "")) },
         error_y: random ? undefined : bars(line, paint), name: esc(short(name)), legendgroup: name, hoverinfo: "text", hovertext: says.map(hover), customdata: says });
-      seen.set(name, { key: name, words: name, colour: paint, sign: "●" });
-    }
+      seen.set(name, { key: name, words: name, colour: paint, sign: GLYPHS[SYMBOLS.indexOf(mark)] });
+    });
     const floors = members.filter((one) => cells.floor[one] && [size, 0].includes(cells.pool_size[one]));
     traces.push(...floorLines(floors, names, ends, span[1] - span[0], 1).map((line) => ({ ...line, ...axes })));
   });

@@ -26,6 +26,7 @@ from harness.board_rows import BENCHMARKS
 from harness.record import Record, Score, Selection, StageCost, Training, write_record
 from harness.report import build_report, print_summary, write_live
 from harness.report.__main__ import main
+from harness.report.budgets import shifts
 from harness.report.pareto import frontier, pareto_data
 from harness.report.scores import score_data
 from harness.report.style import PALETTE, colours, short, spread
@@ -362,6 +363,15 @@ def test_report_and_summary_hold_against_the_method_that_is_asked_for(tmp_path, 
     assert "Table 7" in capsys.readouterr().out
 
 
+def test_lines_of_one_budget_stand_apart_and_reach_no_other():
+    for budgets in ([64, 128, 2048], [256]):
+        moved = shifts(budgets, 9)
+        assert len(set(moved)) == 9 and np.prod(moved) == pytest.approx(1)
+        reach = 2 if len(budgets) > 1 else 1.35**2  # to the next budget; the axis ends at 1.35
+        assert moved.max() / moved.min() < reach
+    assert shifts([64, 128], 1) == 1
+
+
 # -- published tables beside ours ----------------------------------------------------------------
 
 
@@ -511,6 +521,13 @@ def test_methods_of_one_board_are_told_apart_by_colour(sight, apart):
     assert distances.min() >= apart
 
 
+def test_names_in_the_colour_of_a_method_can_be_read():
+    rgb = np.array([[int(c[at : at + 2], 16) / 255 for at in (1, 3, 5)] for c in PALETTE])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    contrast = 1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05)  # to white, as WCAG has it
+    assert contrast.min() > 2.7
+
+
 def test_colours_belong_to_names():
     alone = colours(["rds_plus"])["rds_plus"]
     assert colours(["rds_plus", "random"])["rds_plus"] == alone
@@ -521,13 +538,6 @@ def test_colours_belong_to_names():
 def test_a_method_has_one_colour_in_all_figures(built):
     folder, _, _ = built
     board = read_board([folder])
-def test_names_in_the_colour_of_a_method_can_be_read():
-    rgb = np.array([[int(c[at : at + 2], 16) / 255 for at in (1, 3, 5)] for c in PALETTE])
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    contrast = 1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05)  # to white, as WCAG has it
-    assert contrast.min() > 2.7
-
-
     some = score_data(board, _Some())
     everywhere = colours(pareto_data(board).query("floor == False")["method"])
     assert colours(some.attrs["methods"]) == everywhere

@@ -147,11 +147,11 @@ def test_time_left_goes_by_method_and_budget() -> None:
         ("method=slow budget=64", 30.0),  # runs for 30 s: 70 to go
         ("method=slow budget=64", 0.0),  # 100
         ("method=fast budget=64", 0.0),  # only its method is known: 10
-        ("method=fast budget=64", 25.0),  # longer than expected: 0
+        ("method=fast budget=64", 25.0),  # 15 longer than expected: as much again
         ("method=new", 0.0),  # the median of all: 55
     ]
-    assert seconds_left(waiting, times, 1) == 70 + 100 + 10 + 0 + 55
-    assert seconds_left(waiting, times, 2) == (70 + 100 + 10 + 0 + 55) / 2
+    assert seconds_left(waiting, times, 1) == 70 + 100 + 10 + 15 + 55
+    assert seconds_left(waiting, times, 2) == (70 + 100 + 10 + 15 + 55) / 2
     assert seconds_left(waiting, {}, 1) is None
     assert seconds_left([], {}, 0) == 0
 
@@ -187,6 +187,8 @@ def test_the_table_fits_and_names_all_states(tmp_path: Path) -> None:
     record(tmp_path, "broken", "failed")
     state = read_state(tmp_path)
     assert line(state) == "0 done, 20 running (train), 1 failed"
+    run_file(tmp_path, "run20", started=time.time() - 1270)
+    assert line(read_state(tmp_path)) == "0 done, 21 running (train; for 21 min), 1 failed"
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(table(state))
     shown = console.export_text()
