@@ -101,8 +101,10 @@ def _run_stages(
     ordering = stages.order(settings, store, pool, plan.budget)
     record.ledger += ordering.costs
     record.selection = ordering.selection(pool, plan.budget)
+    folder = settings.out / "runs" / record.run_id
     if settings.until == "order":
-        log.info("ordering: %s", ordering.path)
+        ordering.publish(pool, plan.budget, folder)
+        _tell_selection(record, ordering.path, folder)
         return
     heartbeat.stage("train")
     trained = stages.train(settings, store, pool, ordering.positions[: plan.budget])
@@ -113,9 +115,18 @@ def _run_stages(
     heartbeat.stage("evaluate")
     evaluated = stages.evaluate(settings, store, trained)
     record.ledger += evaluated.costs
-    folder = settings.out / "runs" / record.run_id
     record.scores = evaluated.publish(folder, settings.out)
     ordering.publish(pool, plan.budget, folder)
+
+
+def _tell_selection(record: Record, ordering: Path, folder: Path) -> None:
+    if not record.selection.rows:
+        log.info("%s selects nothing", record.method)
+        return
+    counts = sorted(record.selection.sources.items(), key=lambda found: -found[1])
+    log.info("ordering: %s", ordering)
+    log.info("selected: %s", ", ".join(f"{name} {rows:,}" for name, rows in counts))
+    log.info("rows: %s", folder / "selection.parquet")
 
 
 @dataclass

@@ -72,7 +72,7 @@ def test_mistakes_are_named_with_remedies(words: list[str], parts: list[str]) ->
 def test_what_the_report_is_to_be_like_is_known_before_the_first_run() -> None:
     asked = check(["report.compare=paper", "report.reference='rds_plus[span=label]'"]).report
     assert (asked.compare, asked.reference) == (["paper"], "rds_plus[span=label]")
-    assert check(["experiment=paper_table2"]).report.compare == ["table_2"]
+    assert check(["experiment=paper_figure4"]).report.compare == ["figure_4"]
     assert check(["report.compare=[table_2,figure_4]"]).report.compare == ["table_2", "figure_4"]
 
 

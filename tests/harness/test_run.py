@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from harness.record import read_record
@@ -164,6 +166,17 @@ def test_stages_can_be_run_alone(tmp_path: Path, done: Path) -> None:
         text = harness(tmp_path, "method=random", f"until={stage}")
         assert str(tmp_path / "store") in text
     assert not (tmp_path / "out" / "records").exists()
+
+
+def test_a_selection_can_be_had_without_a_training(tmp_path: Path, done: Path) -> None:
+    text = harness(tmp_path, "method=balanced", "budget=16", "until=order")
+    (path,) = (tmp_path / "out").glob("runs/*/selection.parquet")
+    rows = pq.read_table(path).to_pylist()
+    assert [row["rank"] for row in rows] == list(range(16)) and str(path) in text
+    for source, count in Counter(row["dataset"] for row in rows).items():
+        assert f"{source} {count}" in text.split("selected: ")[1]
+    assert not (tmp_path / "store" / "model").exists()
+    assert "base_model selects nothing" in harness(tmp_path, "method=base_model", "until=order")
 
 
 SWEEP = ["-m", "method=base_model,random,rds_plus,top_ppl", "budget=16,32"]
