@@ -16,6 +16,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -40,7 +41,7 @@ def cells(arguments: list[str]) -> list[Settings]:
     words, multirun = checking.split_words(arguments)
     try:
         return _cells(words, multirun)
-    except (UsageError, ConfigError, ValueError) as error:
+    except (UsageError, ConfigError, ValueError, HydraException) as error:
         checking.check(arguments)  # says it better, if the words are to blame
         raise UsageError(str(error)) from error
 

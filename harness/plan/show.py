@@ -18,7 +18,7 @@ from harness.record import SELECTION_STAGES
 COUNTED = (*SELECTION_STAGES, "train")  # evaluation is no part of a method's cost
 STAGES = (*COUNTED, "evaluate")
 WIDTH = 100  # columns, where the output is no terminal
-_MANY = 40  # rows of the table, beyond which targets and seeds are averaged
+_MANY = 40  # rows of the table, beyond which targets are averaged as seeds are
 
 
 def as_json(
@@ -134,11 +134,11 @@ def _runs(console: Console, runs: list[RunPlan], device: Hardware, utilisation: 
         "model": "model {}", "pool": "a pool of {:,} rows", "budget": "a budget of {:,} rows",
     }  # fmt: skip
     title = ", ".join(said[key].format(value) for key, value in one.items())
-    averaged = " (means over targets and seeds)" if len(groups) < len(runs) else ""
+    several = {key for key in ("target", "seed") if len({run.words[key] for run in runs}) > 1}
+    hidden = sorted(several - set(groups[0][0]), reverse=True) if groups else []
+    averaged = f" (means over {'s and '.join(hidden)}s)" if hidden else ""
     console.print(f"What a run costs, alone: FLOPs{averaged}{': ' * bool(title)}{title}")
-    shown = [
-        key for key in ("target", "seed") if not averaged and len({r.words[key] for r in runs}) > 1
-    ]
+    shown = sorted(several - set(hidden))
     varied = [*(key for key in each if key not in one), *shown]
     table = Table(box=box.SIMPLE, pad_edge=False, padding=0)
     for name in ("method", *varied, "runs", *stages, "total*", "paper", "hours"):
@@ -164,13 +164,15 @@ def _runs(console: Console, runs: list[RunPlan], device: Hardware, utilisation: 
 
 
 def grouped(runs: list[RunPlan]) -> list[tuple[dict[str, Any], list[RunPlan]]]:
-    """Runs as rows of the table: one each, or if that are many, by method, pool and budget."""
-    keys = ("method", "model", "pool", "budget", "target", "seed")
-    found: dict[tuple[Any, ...], list[RunPlan]] = defaultdict(list)
-    for run in runs:
-        key = tuple(run.words[k] for k in (keys if len(runs) <= _MANY else keys[:4]))
-        found[key].append(run)
-    return [(dict(zip(keys, key, strict=False)), members) for key, members in found.items()]
+    """Runs as rows of the table: seeds together, which cost the same; if many, targets too."""
+    keys = ("method", "model", "pool", "budget", "target")
+    for wanted in (keys, keys[:-1]):
+        found: dict[tuple[Any, ...], list[RunPlan]] = defaultdict(list)
+        for run in runs:
+            found[tuple(run.words[key] for key in wanted)].append(run)
+        if len(found) <= _MANY:
+            break
+    return [(dict(zip(wanted, key, strict=True)), members) for key, members in found.items()]
 
 
 def _totals(

@@ -87,6 +87,7 @@ def test_cells_put_together_are_those_that_hydra_composes(
         (["-m", "pool.sise=1,2"], "pool.sise"),
         (["-m", "budget=5,-1"], "budget"),
         (["method=random,length"], "add -m"),
+        (["method=random", "lost"], "lost"),
     ],
 )
 def test_a_wrong_word_is_named(words: list[str], said: str) -> None:
@@ -341,6 +342,19 @@ def test_a_profile_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_hours() -> None:
     assert Hardware("x", 100.0, 1, "s").hours(100e12 * 3600, 0.5) == 2
     assert devices()["h100_sxm"].tflops == pytest.approx(989.4)
+
+
+def test_the_table_puts_seeds_together_and_cuts_no_number(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from harness.plan.__main__ import main
+
+    assert main(["experiment=paper_table2", "scale=micro", "method=random,ifd", "seed=0,1,2"]) == 0
+    text = capsys.readouterr().out
+    rows = [line.split() for line in text.splitlines() if line.split()[:1] in (["random"], ["ifd"])]
+    assert [(row[0], row[1]) for row in rows] == [("random", "3"), ("ifd", "3")]
+    assert "means over seeds" in text and "…" not in text
+    assert all(float(number) >= 0 for row in rows for number in row[1:])
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
