@@ -184,8 +184,8 @@ class Context:
         """Put a cost on the bill. Of two with the same stage and key the dearer one counts.
 
         Its seconds are those of what the store made for it (``RowFeature.spent``). All other time
-        in a method's ``order`` is charged as ``order`` by ``stages.order``, with the products that
-        ``ranking`` made.
+        in a method's ``order`` is charged as ``order`` by ``ordering.order``, with the products
+        that ``ranking`` made.
         """
         known = self._bill.get((cost.stage, key))
         if known is None or known.flops < cost.flops:

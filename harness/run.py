@@ -18,6 +18,7 @@ from harness.files import digest
 from harness.heartbeat import Heartbeat
 from harness.memory import peak_memory_mb
 from harness.micro_data import MODELS, data_folder, model_folder
+from harness.ordering import order
 from harness.pool import Pool, prepare
 from harness.record import Record, read_record, write_record
 from harness.settings import MICRO, Settings
@@ -98,7 +99,7 @@ def _run_stages(
     heartbeat.stage("order")
     if settings.until == "record" and plan.budget:
         record.contamination = stages.contamination(settings, store, pool)
-    ordering = stages.order(settings, store, pool, plan.budget)
+    ordering = order(settings, store, pool, plan.budget)
     record.ledger += ordering.costs
     record.selection = ordering.selection(pool, plan.budget)
     folder = settings.out / "runs" / record.run_id

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from harness.files import canonical_json
+from harness.ordering import DEPTH
 from harness.plan.lengths import Profile
 from harness.plan.work import SelectionPlan, Work, decoder_of, train_work
 from harness.settings import MICRO, Settings
-from harness.stages import DEPTH
 
 
 @dataclass

@@ -20,7 +20,7 @@ _CODE = """
 import json, time
 from pathlib import Path
 from hydra import compose, initialize_config_module
-from harness import stages
+from harness import ordering
 from harness.artifacts import Store
 from harness.memory import peak_memory_mb, reset_peak
 from harness.micro_data import model_folder
@@ -39,7 +39,7 @@ prepared, store = Store(Path("{folder}/pool")), Store(Path("{folder}/{method}-{s
 pool = prepare(settings.pool, prepared, progress=False)
 reset_peak()
 start = time.perf_counter()
-found = stages.order(settings, store, pool, 10_000)
+found = ordering.order(settings, store, pool, 10_000)
 seconds, cpu = time.perf_counter() - start, time.process_time()
 print(json.dumps([len(found.positions), pool.size, pool.total, seconds, peak_memory_mb(), cpu]))
 """

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from harness import attempts, stages
+from harness import attempts, ordering
 from harness.artifacts import Store
 from harness.context import Context
 from harness.features import FeatureSettings
@@ -64,7 +64,7 @@ def order(
         suite=None,
         target=SimpleNamespace(queries=lambda suite: QUERIES),
     )
-    return stages.order(settings, Store(store.root, owner), pool, pool.size).costs
+    return ordering.order(settings, Store(store.root, owner), pool, pool.size).costs
 
 
 METHODS = {

@@ -384,7 +384,7 @@ def test_the_plan_is_what_the_ledger_says(
     method: str, micro_model, world: Path, tmp_path: Path
 ) -> None:
     """With the lengths of all rows the plan's selection is the ledger's, FLOP by FLOP."""
-    from harness import stages
+    from harness.ordering import order
     from harness.plan.measure import measure
     from harness.pool import prepare
 
@@ -397,7 +397,7 @@ def test_the_plan_is_what_the_ledger_says(
     run = plan_sweep([settings], profile, None).runs[0]
     store = Store(settings.store)
     pool = prepare(settings.pool, store, progress=False)
-    costs = stages.order(settings, store, pool, 40).costs
+    costs = order(settings, store, pool, 40).costs
     for stage in SELECT:
         ledger = sum(cost.flops for cost in costs if cost.stage == stage)
         # IFD alone knows no lengths of the turns of a row: it takes them as equal

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness import stages
+from harness import ordering
 from harness.answer_loss import answer_losses, assistant_header
 from harness.artifacts import Store
 from harness.chat import TemplateError
@@ -265,11 +265,11 @@ def test_a_budget_beyond_what_is_ranked_is_told_and_the_record_has_the_true_numb
         seed=0,
         progress=False,
     )
-    found = stages.order(settings, store, pool, pool.size)
+    found = ordering.order(settings, store, pool, pool.size)
     left = len(found.positions)
     assert 0 < left <= pool.size - 2
     assert f"ifd ranks {left} of 43 rows: they are all that a budget of 43 trains on" in caplog.text
     assert found.selection(pool, pool.size).rows == left
     caplog.clear()
-    stages.order(settings, store, pool, left)
+    ordering.order(settings, store, pool, left)
     assert not caplog.text
