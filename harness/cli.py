@@ -16,7 +16,8 @@ from typing import ClassVar
 import hydra
 from omegaconf import DictConfig
 
-from harness.check import Request, UsageError, check, flags_first
+from harness.check import Request, check
+from harness.overrides import UsageError, flags_first
 from harness.watch import follow
 
 # Flags that print something and run nothing.

@@ -11,7 +11,8 @@ import warnings
 from pathlib import Path
 
 from harness.hub import ModelError
-from harness.plan.cells import UsageError, cells
+from harness.overrides import UsageError
+from harness.plan.cells import cells
 from harness.plan.hardware import UTILISATION, Hardware, devices
 from harness.plan.lengths import ProfileError, names, read_profile
 from harness.settings import Settings

@@ -20,10 +20,11 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from harness import check as checking
-from harness.check import UsageError
+from harness import overrides
+from harness.check import check, check_groups, refuse_sweep
 from harness.features import FeatureSettings
 from harness.files import canonical_json
+from harness.overrides import UsageError
 from harness.settings import COMPONENTS, ConfigError, Settings, build, instantiate
 
 _WHOLE = ("scale", "experiment")  # groups that set keys outside their own
@@ -38,26 +39,26 @@ def cells(arguments: list[str]) -> list[Settings]:
     Raises:
         UsageError: with every problem found, a line each.
     """
-    words, multirun = checking.split_words(arguments)
+    words, multirun = overrides.split_words(arguments)
     try:
         return _cells(words, multirun)
     except (UsageError, ConfigError, ValueError, HydraException) as error:
-        checking.check(arguments)  # says it better, if the words are to blame
+        check(arguments)  # says it better, if the words are to blame
         raise UsageError(str(error)) from error
 
 
 def _cells(words: list[str], multirun: bool) -> list[Settings]:
     parser = OverridesParser.create()
-    with checking.hydra_state():
+    with overrides.hydra_state():
         parsed = parser.parse_overrides(words)
-        checking.check_groups(parsed)
-        first = checking.compose_words([str(o.input_line) for o in checking.first_values(parsed)])
+        check_groups(parsed)
+        first = overrides.compose_words([str(o.input_line) for o in overrides.first_values(parsed)])
         if not multirun and OmegaConf.select(first, "hydra.mode") != RunMode.MULTIRUN:
-            checking.refuse_sweep(parsed)
-        given = {checking.key_of(o) for o in parsed}
-        preset = checking.sweep_words(OmegaConf.select(first, "hydra.sweeper.params"))
+            refuse_sweep(parsed)
+        given = {overrides.key_of(o) for o in parsed}
+        preset = overrides.sweep_words(OmegaConf.select(first, "hydra.sweeper.params"))
         swept = parser.parse_overrides([f"{k}={v}" for k, v in preset if k not in given])
-        checking.check_groups(swept)
+        check_groups(swept)
         choices: dict[str, list[Override]] = {}
         fixed: list[str] = []
         for override in [*swept, *parsed]:
@@ -150,7 +151,7 @@ class _Parts:
     def _option(self, number: int, override: Override) -> _Option:
         """A value of the sweep of that number, beside the first values of the others."""
         node = _node(override)
-        if not checking.is_group(override):
+        if not overrides.is_group(override):
             return _Option(node, override.value(), "")
         others = [_word(sweep[0]) for at, sweep in enumerate(self.sweeps) if at != number]
         raw = _composed([*self.fixed, *others, _word(override)])
@@ -161,10 +162,10 @@ class _Parts:
 
         None where that may be wrong: if anything but the option sets what it stands for.
         """
-        nodes = [_node(sweep[0]) for sweep in self.sweeps if checking.is_group(sweep[0])]
+        nodes = [_node(sweep[0]) for sweep in self.sweeps if overrides.is_group(sweep[0])]
         words = [*self.fixed]
         for number, sweep in enumerate(self.sweeps):
-            if checking.is_group(sweep[0]):
+            if overrides.is_group(sweep[0]):
                 group = sweep[0].key_or_group
                 words.append(f"~{sweep[0].get_key_element()}")
                 words += [
@@ -185,7 +186,7 @@ class _Parts:
             options = []
             for at, override in enumerate(sweep):
                 name = f"option_{number}_{at}"
-                if checking.is_group(override):
+                if overrides.is_group(override):
                     part = OmegaConf.create({name: raw.get(name)})
                     options.append(_Option(_node(override), plain.get(name), _text(part)))
                 else:
@@ -207,7 +208,7 @@ class _Parts:
 
 
 def _composed(words: Sequence[str]) -> DictConfig:
-    config = checking.compose_words(list(words))
+    config = overrides.compose_words(list(words))
     plain = OmegaConf.create({k: v for k, v in config.items_ex(resolve=False) if k != "hydra"})
     if OmegaConf.is_missing(plain.pool, "path"):
         plain.pool.path = "not-given"
@@ -229,7 +230,7 @@ def _word(override: Override) -> str:
 
 def _node(override: Override) -> str:
     """The dotted key that an override sets: the package, if a group has another than its name."""
-    return checking.key_of(override).rpartition("@")[2]
+    return overrides.key_of(override).rpartition("@")[2]
 
 
 def _touch(one: str, other: str) -> bool:
@@ -243,6 +244,3 @@ def _set(plain: dict[str, Any], path: list[str], value: Any) -> None:
         plain[name] = dict(plain[name])
         plain = plain[name]
     plain[path[-1]] = copy.deepcopy(value)
-
-
-__all__ = ["UsageError", "cells"]

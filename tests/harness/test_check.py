@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from harness.check import UsageError, check, describe, flags_first
+from harness.check import check, describe
+from harness.overrides import UsageError, flags_first
 
 ROOT = Path(__file__).parents[2]
 

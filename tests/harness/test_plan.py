@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import check as checking
 from harness.artifacts import Store
-from harness.check import UsageError
 from harness.flops import Polynomial, model_flops, paper_train, recipe_key
 from harness.micro_data import MODELS
+from harness.overrides import UsageError, hydra_state
 from harness.plan import models
 from harness.plan.cells import _composed, _resolved, cells
 from harness.plan.hardware import Hardware, devices
@@ -75,7 +74,7 @@ def test_cells_put_together_are_those_that_hydra_composes(
     for place, own in one.items():
         keys = {word.partition("=")[0] for word in own.split()}
         kept = [w for w in words if w.partition("=")[0] not in {*keys, "-m"}]
-        with checking.hydra_state():
+        with hydra_state():
             whole = _resolved(_composed([*kept, *own.split()]))
         assert found[place].resolved == whole
 
