@@ -411,7 +411,7 @@ def test_the_estimate_is_logged_before_the_first_question_and_the_cost_noted(
     asked_when_logged: list[int] = []
     handler = logging.Handler()
     handler.emit = lambda record: asked_when_logged.append(len(endpoint.bodies))  # type: ignore
-    log = logging.getLogger("evaluation.judges.api")
+    log = logging.getLogger("evaluation.judges.asking")
     log.addHandler(handler)
     with caplog.at_level(logging.INFO):
         found = ask(tmp_path, local(endpoint, price_prompt=10, price_reply=30))
