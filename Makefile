@@ -41,7 +41,7 @@ test test-slow: export OMP_NUM_THREADS ?= 1
 TESTS_AT_ONCE ?= 2
 
 test: $(DEV)
-	@$(BIN)/python -m pytest -m "not slow" -n $(TESTS_AT_ONCE) --dist loadfile
+	@$(BIN)/python -m pytest -m "not slow" -n $(TESTS_AT_ONCE) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(DEV)
 	@$(BIN)/python -m pytest -m slow

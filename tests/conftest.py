@@ -18,6 +18,16 @@ from harness.micro_data import data_folder, model_folder
 from harness.model import ModelConfig
 from harness.pool import Pool, PoolConfig, prepare
 
+# Files that take longest, with few tests: begun first, so that no worker waits for the other.
+LONG = (
+    "test_run", "test_training", "test_warmup_costs", "test_experiments", "test_paper_experiments",
+    "test_notebooks", "test_paper", "test_flops_shapes", "test_page", "test_plan",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in LONG)  # a stable sort
+
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
