@@ -342,7 +342,7 @@ function entry(name, { key, words, colour: paint, sign, shape }) {
   return made;
 }
 const stripes = (angle, paint) => `repeating-linear-gradient(${angle}, #fff 0 1px, ${paint} 1px 4px)`;
-const PATTERNS = { "": (paint) => paint, "/": (paint) => stripes("-45deg", paint), x: (paint) => `linear-gradient(45deg, transparent 46%, #fff 46% 54%, transparent 54%), linear-gradient(-45deg, transparent 46%, #fff 46% 54%, transparent 54%), ${paint}`,
+const PATTERNS = { "": (paint) => paint, "/": (paint) => stripes("-45deg", paint), "-": (paint) => stripes("0deg", paint), x: (paint) => `linear-gradient(45deg, transparent 46%, #fff 46% 54%, transparent 54%), linear-gradient(-45deg, transparent 46%, #fff 46% 54%, transparent 54%), ${paint}`,
   ".": (paint) => `radial-gradient(#fff 18%, transparent 20%) 0 0 / 5px 5px, ${paint}` };
 let waiting = 0;
 function redraw() {

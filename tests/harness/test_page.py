@@ -50,6 +50,7 @@ def page_file(tmp_path_factory) -> Path:
             for budget in (64, 256):
                 for seed in (0, 1):
                     record = run(method, seed, level + budget / 40, size, budget)
+                    record.ledger.append(StageCost(stage="order", flops=1e6))
                     write_record(record, folder / "records")
                     if method != "random":
                         values = (
@@ -312,6 +313,14 @@ def test_the_chance_of_the_frontier_is_of_the_costs_that_are_shown(opened):
     assert seen[0] != seen[3]  # what is chosen without a pass costs nothing to select
     title = page.get_attribute("th[data-key=frontier_probability]", "title")
     assert "measured FLOPs, selection only" in title
+
+
+def test_every_stage_and_source_has_a_sign_in_the_key(opened):
+    assert opened.page.evaluate(
+        "[...Object.values(STAGE_SHAPES), ...SOURCE_SHAPES].every((shape) => PATTERNS[shape])"
+    )
+    for stage in ("pool pass", "ordering", "fine-tuning"):
+        assert opened.page.locator("#costs-key button", has_text=stage).count() == 1
 
 
 def test_the_key_hides_and_shows(opened):
