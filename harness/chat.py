@@ -54,6 +54,16 @@ def template_hash(template: str) -> str:
     return hashlib.sha256(template.encode()).hexdigest()[:16]
 
 
+def render_tulu(messages: Sequence[Message], eos: str, *, generation_prompt: bool = False) -> str:
+    """What ``TULU_TEMPLATE`` gives, without Jinja: a tenth of the time over a large pool."""
+    turns = [
+        f"<|{message['role']}|>\n{message['content'].strip()}"
+        f"{eos if message['role'] == 'assistant' else ''}"
+        for message in messages
+    ]
+    return "\n".join([*turns, "<|assistant|>\n"] if generation_prompt else turns)
+
+
 class TemplateError(ValueError):
     """A chat template that cannot be used, or a conversation that it refuses."""
 
@@ -106,7 +116,7 @@ class Chat:
     def render(self, messages: Sequence[Message], *, generation_prompt: bool = False) -> str:
         """The text of a conversation; ``generation_prompt`` opens an assistant turn at its end."""
         if self.tokenizer.chat_template == TULU_TEMPLATE:
-            return self._tulu(messages, generation_prompt)
+            return render_tulu(messages, self.eos, generation_prompt=generation_prompt)
         try:
             text = self.tokenizer.apply_chat_template(
                 list(messages), tokenize=False, add_generation_prompt=generation_prompt
@@ -114,15 +124,6 @@ class Chat:
         except Exception as error:  # Jinja's and the template's own errors
             raise TemplateError(f"the chat template refused a conversation: {error}") from error
         return str(text)
-
-    def _tulu(self, messages: Sequence[Message], generation_prompt: bool) -> str:
-        """What ``TULU_TEMPLATE`` gives, without Jinja: a tenth of the time over a large pool."""
-        turns = [
-            f"<|{message['role']}|>\n{message['content'].strip()}"
-            f"{self.eos if message['role'] == 'assistant' else ''}"
-            for message in messages
-        ]
-        return "\n".join([*turns, "<|assistant|>\n"] if generation_prompt else turns)
 
     def text(self, messages: Sequence[Message], span: Span = "full") -> str:
         """The text of a row, or of its prompt or label alone (paper B.1).

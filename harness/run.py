@@ -191,7 +191,7 @@ def _plan(settings: Settings, pool: Pool) -> _Plan:
             "model": settings.model.digest(),
             "suite": digest(settings.scored.identity()),
         },
-        chat_template_hash=stages.template_hash(settings.model),
+        chat_template_hash=stages.template_hash_of(settings.model),
     )
     return _Plan(record, budget)
 

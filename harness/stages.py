@@ -8,7 +8,6 @@ says what a method needs, ``reused`` what this run did not spend.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from harness.artifacts import Artifact, Store
+from harness.chat import TULU_TEMPLATE, template_hash
 from harness.files import digest
 from harness.memory import peak_memory_mb, reset_peak
 from harness.model import ModelConfig
@@ -43,17 +43,15 @@ def queries(settings: Settings) -> list[Query]:
     return settings.target.queries(settings.suite)
 
 
-def template_hash(model: ModelConfig) -> str:
+def template_hash_of(model: ModelConfig) -> str:
     """Hash of the chat template in use, read without loading a tokenizer."""
-    from harness.chat import TULU_TEMPLATE
-
     if model.chat_template == "tulu":
         text = TULU_TEMPLATE
     elif model.chat_template:
         text = model.chat_template
     else:
         text = _own_template(model.folder()) or TULU_TEMPLATE
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return template_hash(text)
 
 
 def _own_template(folder: Path) -> str | None:

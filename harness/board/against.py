@@ -155,7 +155,7 @@ def prompts_known(record: Record, name: str) -> bool:
 
 def _prompts(record: Record, name: str) -> Any:
     """A function from an item to the hash of its rendered prompt; None if it cannot be known."""
-    from harness.chat import TULU_TEMPLATE, template_hash
+    from harness.chat import TULU_TEMPLATE, render_tulu, template_hash
 
     if foreign(record.scores[name].notes) or record.chat_template_hash != template_hash(
         TULU_TEMPLATE
@@ -163,10 +163,11 @@ def _prompts(record: Record, name: str) -> Any:
         return None
     from evaluation.results import prompt_hash
 
-    # One user turn holds no end token, so that Tulu's layout needs no tokenizer.
-    return lambda item: prompt_hash(
-        f"<|user|>\n{item.prompt.strip()}\n<|assistant|>\n{item.prefix}"
-    )
+    def hashed(item: Any) -> str:
+        turns = [{"role": "user", "content": item.prompt}]  # no answer, so no end token either
+        return prompt_hash(render_tulu(turns, "", generation_prompt=True) + item.prefix)
+
+    return hashed
 
 
 def _plain(target: Any) -> Any:

@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 from harness.chat import TULU_TEMPLATE, Chat, TemplateError
 from harness.micro_data import model_folder
 from harness.model import ModelConfig
-from harness.stages import template_hash
+from harness.stages import template_hash_of
 from tests.conftest import conversation
 
 
@@ -85,7 +85,7 @@ def test_a_template_that_rewrites_earlier_turns_is_refused() -> None:
 )
 def test_the_record_names_the_template_in_use(word: str | None, micro_model: ModelConfig) -> None:
     model = micro_model.model_copy(update={"chat_template": word})
-    assert template_hash(model) == model.load_chat().template_hash
+    assert template_hash_of(model) == model.load_chat().template_hash
 
 
 def test_a_misspelt_word_is_no_template() -> None:
