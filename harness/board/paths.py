@@ -20,7 +20,8 @@ _OUR_FOLDERS = ("out", "store")  # paths whatever they look like
 def without_paths(record: Record) -> Record:
     """The record with every local path cut down to its last part.
 
-    Names, scores, digests, seeds and the paths of per-item results stay as they are.
+    Names, scores, digests, seeds, the paths of per-item results and the names of sources (which may
+    well have slashes) stay as they are.
     """
     fields = record.model_dump(mode="json")
     for name in _OUR_FOLDERS:
@@ -31,7 +32,8 @@ def without_paths(record: Record) -> Record:
     # Longest first, so that no part of a path stays behind. The root itself tells nothing.
     known = [one for one in sorted(folders, key=len, reverse=True) if len(one) > 1]
     kept = {name: score["items"] for name, score in fields["scores"].items()}
-    cleaned = _clean(fields, known)
+    selection = fields.pop("selection")
+    cleaned = _clean(fields, known) | {"selection": selection}
     for name, items in kept.items():
         cleaned["scores"][name]["items"] = items
     return Record.model_validate(cleaned)

@@ -490,3 +490,10 @@ def test_what_is_packed_tells_no_local_path(tmp_path, monkeypatch):
     assert packed.scores["squad"].notes["gap"] == "2 questions. Looked in dev.json."
     assert (packed.run_id, packed.digests) == (record.run_id, record.digests)
     assert verify(tmp_path / "packed").problems == [] and without_paths(packed) == packed
+
+
+def test_names_of_sources_with_slashes_are_no_paths(tmp_path):
+    folder = sweep(tmp_path)
+    record = read_record(folder / "records/random-p10-b2-s0.json")
+    record.selection.sources = {"lab/mix/part_a": 1, "lab/mix/part_b": 1}
+    assert without_paths(record).selection == record.selection
